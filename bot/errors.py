@@ -11,6 +11,7 @@
     │   ├── ContextExceeded     the prompt is longer than the model's context
     │   └── ModelProtocolError  the server answered with something that is not the protocol
     ├── PromptError             a template is broken or a variable of it is undefined
+    ├── ChatError               a conversation cannot do what was asked
     ├── LibraryError            the document library cannot do what was asked
     │   ├── DocumentError       one document cannot be read (`name` says which)
     │   ├── EmbedderError       the embedding model is missing or failed
@@ -93,6 +94,10 @@ class ModelProtocolError(ModelError):
 
 class PromptError(TriptychError):
     """A prompt template is broken or a variable of it is undefined."""
+
+
+class ChatError(TriptychError):
+    """A conversation cannot do what was asked."""
 
 
 class LibraryError(TriptychError):
