@@ -1,0 +1,92 @@
+"""The embedded model: llama.cpp servers of the base weights, alone or with one adapter."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from bot.errors import ServerError
+from bot.models.catalog import AdapterWeights, ModelProfile, Weights, verify
+from bot.models.client import Endpoint
+from bot.servers import Servers, ServerSpec
+
+WARM_ADAPTERS = 2
+"""Adapter servers that stay loaded; the least recently used one makes room."""
+
+
+class EmbeddedModel:
+    """A base model and its adapters, each in a child server of its own.
+
+    llama.cpp never computes a base and an adapter in one batch: in one server an adapter would
+    wait until every other answer is finished. Two servers compute at the same time, so each is
+    given half of the threads.
+    """
+
+    def __init__(
+        self,
+        servers: Servers,
+        weights: Weights,
+        profile: ModelProfile,
+        context_tokens: int,
+        threads: int,
+    ) -> None:
+        self.profile = replace(profile, context_tokens=min(context_tokens, profile.context_tokens))
+        self.weights = weights
+        self._servers = servers
+        self._context_tokens = min(context_tokens, profile.context_tokens)
+        self._threads = (threads + 1) // 2
+
+    def endpoint(self, adapter: AdapterWeights | None = None, *, scale: float = 1.0) -> Endpoint:
+        """Where the model answers; blocks while its server starts.
+
+        Args:
+            adapter: the LoRA to apply; None for the base model.
+            scale: how strongly; 0.0 must answer like the base model.
+
+        Raises:
+            WeightsError: the base or adapter weights are not the expected ones.
+            ServerError: the server cannot be started.
+        """
+        spec = self._spec(adapter, scale)
+        try:
+            address = self._servers.address(spec)
+        except ServerError:
+            verify(self.weights.path, self.weights.sha256)
+            if adapter is not None:
+                verify(adapter.path, adapter.sha256)
+            raise
+        return Endpoint(f"{address.base_url}/v1", address.key, _model_name(self.weights, adapter))
+
+    def _spec(self, adapter: AdapterWeights | None, scale: float) -> ServerSpec:
+        command = [
+            *(sys.executable, "-m", "bot.models.serve"),
+            *("--weights", str(self.weights.path)),
+            *("--sha256", self.weights.sha256),
+            *("--alias", _model_name(self.weights, adapter)),
+            *("--port", "{port}"),
+            *("--context-tokens", str(self._context_tokens)),
+            *("--threads", str(self._threads)),
+        ]
+        if adapter is None:
+            return ServerSpec("model", tuple(command), "/health")
+        command += [
+            *("--adapter", str(adapter.path)),
+            *("--adapter-sha256", adapter.sha256),
+            *("--adapter-scale", str(scale)),
+        ]
+        return ServerSpec(
+            name=_server_name(adapter, scale),
+            command=tuple(command),
+            health_path="/health",
+            group="adapter",
+            group_limit=WARM_ADAPTERS,
+        )
+
+
+def _model_name(weights: Weights, adapter: AdapterWeights | None) -> str:
+    return f"{weights.name}+{adapter.name}" if adapter else weights.name
+
+
+def _server_name(adapter: AdapterWeights, scale: float) -> str:
+    name = f"model+{adapter.name}-{adapter.sha256[:12]}"
+    return name if scale == 1.0 else f"{name}-scale-{scale:g}"
