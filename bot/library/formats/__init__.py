@@ -1,0 +1,1 @@
+"""How each kind of file becomes sections: pure readers from text or bytes, without any index."""

@@ -1,0 +1,511 @@
+"""Files of the knowledge folder → documents that can be found. Every step can be repeated.
+
+A document is ready only when its passages are in the records, in the keyword index and
+recallable from Chroma. Ids of passages follow from the file's content, so a run that was killed
+is finished by the next one. The records are the truth; what no record owns is swept away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from bot.errors import DocumentError, LibraryError, VectorStoreError
+from bot.library import keywords, split
+from bot.library.library import Library
+from bot.library.load import SUFFIXES, Document, load
+from bot.library.names import safe_name
+from bot.library.split import Passage
+from bot.records import documents as records
+from bot.records.documents import DocumentRow, StoredDocument, StoredPassage
+
+BATCH_PASSAGES = 16
+LOCK_TIMEOUT_SECONDS = 600.0
+
+_LAYOUT = f"{split.LAYOUT}/{keywords.ANALYSIS}"
+_UPLOAD_PREFIX = ".upload-"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one document is; `done` and `total` count passages once they are known."""
+
+    document: str
+    stage: Literal["reading", "splitting", "embedding", "storing"]
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of one document. `error` says why when it is not ready, as a sentence."""
+
+    name: str
+    status: Literal["ready", "unchanged", "duplicate", "removed", "failed"]
+    passages: int
+    error: str | None
+
+
+Step = Progress | Ingested
+
+
+def sync_folder(library: Library) -> Iterator[Step]:
+    """Bring the index in line with the knowledge folder: new, changed and deleted files.
+
+    Quick when nothing changed: files are compared by size and time first. A file that cannot
+    be read is reported as failed and does not stop the others. Types that cannot be read and
+    hidden files are passed over.
+
+    Raises:
+        LibraryError: the folder is missing although it held documents, the library is locked,
+            or the embedder or the vector store fails.
+    """
+    files = _files(library)
+    with _locked(library):
+        library.vectors.prepare(library.embedder.identity)
+        _remove_unfinished_uploads(library)
+        gone = [d.name for d in records.stored_documents(library.engine) if d.name not in files]
+        for name in gone:
+            yield _remove(library, name)
+        _sweep(library)
+    counts = {row.name: row.passages for row in documents(library)}
+    stored = {document.name: document for document in records.stored_documents(library.engine)}
+    incomplete = _incomplete(library, stored.values())
+    for name, path in files.items():
+        document = stored.get(name)
+        if document is None or name in incomplete or not _is_current(document, path, stored):
+            with _locked(library):
+                yield from _index_file(library, name)
+        elif document.status == "failed":
+            yield Ingested(name, "failed", 0, document.error)
+        elif document.status == "duplicate":
+            yield _duplicate(name, document.duplicate_of)
+        else:
+            yield Ingested(name, "unchanged", counts[name], None)
+
+
+def add_files(library: Library, paths: Sequence[Path]) -> Iterator[Step]:
+    """Take files or whole folders in; what lies elsewhere is copied into the knowledge folder.
+
+    Raises:
+        LibraryError: the library is locked, or the embedder or the vector store fails.
+    """
+    home = library.knowledge_dir.resolve()
+    for path in _expanded(paths):
+        if path.resolve().is_relative_to(home):
+            with _locked(library):
+                library.vectors.prepare(library.embedder.identity)
+                yield from _index_file(library, path.resolve().relative_to(home).as_posix())
+            continue
+        try:
+            too_large = path.stat().st_size > library.upload_bytes
+            content = b"" if too_large else path.read_bytes()
+        except OSError:
+            yield Ingested(path.name, "failed", 0, f"{path.name} cannot be opened.")
+            continue
+        if too_large:
+            yield _too_large(library, path.name)
+        else:
+            yield from add_uploads(library, [(path.name, content)])
+
+
+def add_uploads(library: Library, files: Sequence[tuple[str, bytes]]) -> Iterator[Step]:
+    """Take uploaded files in, given as (name, content); each appears in the folder whole or not.
+
+    A file with the name of an existing one replaces it, once it has been read without error.
+    Content that is there already under another name is not stored again.
+
+    Raises:
+        LibraryError: the library is locked, or the embedder or the vector store fails.
+    """
+    for given_name, content in files:
+        name = safe_name(given_name)
+        if len(content) > library.upload_bytes:
+            yield _too_large(library, name)
+            continue
+        with _locked(library):
+            library.vectors.prepare(library.embedder.identity)
+            yield Progress(name, "reading", 0, 1)
+            twin = _twin(library, name, hashlib.sha256(content).hexdigest())
+            if twin:
+                yield _duplicate(name, twin)
+                continue
+            try:
+                document = _place(library, name, content)
+            except DocumentError as error:
+                yield Ingested(name, "failed", 0, str(error))
+                continue
+            yield from _index(library, document)
+
+
+def forget(library: Library, name: str) -> None:
+    """Delete a document: its file, its records, its keywords and its vectors.
+
+    Raises:
+        DocumentError: there is no document of this name, or its file cannot be deleted.
+        LibraryError: the library is locked, or the embedder or the vector store fails.
+    """
+    with _locked(library):
+        if records.stored_document(library.engine, name) is None:
+            raise DocumentError(
+                name,
+                "is not in the library.",
+                cure="`python -m bot documents` lists what is.",
+            )
+        try:
+            _path(library, name).unlink(missing_ok=True)
+        except OSError as error:
+            raise DocumentError(
+                name, "cannot be deleted.", cure="Check the permissions of the folder."
+            ) from error
+        _remove(library, name)
+        # A copy of the same content now stands for it.
+        for copy in records.stored_documents(library.engine):
+            if copy.duplicate_of == name:
+                for _ in _index_file(library, copy.name):
+                    pass
+
+
+def rebuild(library: Library) -> Iterator[Step]:
+    """Make both indexes again from the records, embedding every passage anew.
+
+    Raises:
+        LibraryError: the library is locked, or the embedder or the vector store fails.
+    """
+    with _locked(library):
+        library.vectors.clear()
+        library.vectors.prepare(library.embedder.identity)
+        library.keywords.clear()
+        for document in records.stored_documents(library.engine):
+            if document.status == "ready":
+                found = passages(library, document.name)
+                yield from _store(library, document.name, found)
+                yield Ingested(document.name, "ready", len(found), None)
+
+
+def documents(library: Library) -> list[DocumentRow]:
+    """Every document that was taken in or tried, by name."""
+    return records.document_rows(library.engine)
+
+
+def passages(library: Library, name: str) -> list[Passage]:
+    """The passages of a document in reading order; of its twin when it is a duplicate.
+
+    Raises:
+        DocumentError: there is no document of this name.
+    """
+    document = records.stored_document(library.engine, name)
+    if document is None:
+        raise DocumentError(name, "is not in the library.")
+    return [as_passage(stored) for stored in records.passages_of(library.engine, document.sha256)]
+
+
+def as_passage(stored: StoredPassage) -> Passage:
+    """A passage as the library speaks of it, from its record."""
+    return Passage(
+        id=stored.id,
+        document=stored.document,
+        title=stored.title,
+        heading=stored.heading,
+        page=stored.page,
+        number=stored.number,
+        text=stored.text,
+    )
+
+
+def _index_file(library: Library, name: str) -> Iterator[Step]:
+    """Read a file of the folder and index it; its failure is recorded, not raised."""
+    path = _path(library, name)
+    if not path.is_file():
+        yield _remove(library, name)
+        return
+    yield Progress(name, "reading", 0, 1)
+    try:
+        document = load(path, name=name)
+    except DocumentError as error:
+        _record_failure(library, name, path, error)
+        _sweep(library)
+        yield Ingested(name, "failed", 0, str(error))
+        return
+    yield from _index(library, document)
+
+
+def _index(library: Library, document: Document) -> Iterator[Step]:
+    """Index a document that was read from its file, after which it is ready."""
+    name, sha256 = document.name, document.sha256
+    record = StoredDocument(
+        name=name,
+        sha256=sha256,
+        title=document.title,
+        kind=document.kind,
+        size_bytes=document.size_bytes,
+        modified_ns=_path(library, name).stat().st_mtime_ns,
+        layout=_LAYOUT,
+        status="ready",
+    )
+    if twin := _twin(library, name, sha256):
+        duplicate = replace(record, status="duplicate", duplicate_of=twin)
+        records.save_document(library.engine, replace(duplicate, error=f"Same content as {twin}."))
+        _sweep(library)
+        yield _duplicate(name, twin)
+        return
+    yield Progress(name, "splitting", 0, 1)
+    found = split.split(document)
+    before = records.stored_document(library.engine, name)
+    if before is None or before.sha256 == sha256 or before.status != "ready":
+        # Nothing older can be searched meanwhile; the list shows that it is under way.
+        records.save_document(library.engine, replace(record, status="indexing"))
+    _drop_other_layout(library, sha256, found)
+    records.save_passages(library.engine, [_stored(passage, sha256) for passage in found])
+    yield from _store(library, name, found)
+    records.save_document(library.engine, record)
+    _sweep(library)
+    yield Ingested(name, "ready", len(found), None)
+
+
+def _store(library: Library, name: str, found: Sequence[Passage]) -> Iterator[Progress]:
+    """Put passages into both indexes and make sure that they are there.
+
+    Raises:
+        VectorStoreError: Chroma does not give back what it took.
+    """
+    ids = [passage.id for passage in found]
+    there = library.vectors.present(ids)
+    missing = [passage for passage in found if passage.id not in there]
+    done = len(there)
+    yield Progress(name, "embedding", done, len(found))
+    for start in range(0, len(missing), BATCH_PASSAGES):
+        some = missing[start : start + BATCH_PASSAGES]
+        vectors = library.embedder.embed([passage.sourced_text for passage in some])
+        library.vectors.add(
+            {passage.id: vector for passage, vector in zip(some, vectors, strict=True)},
+            {passage.id: name for passage in some},
+        )
+        done += len(some)
+        yield Progress(name, "embedding", done, len(found))
+    yield Progress(name, "storing", 0, len(found))
+    library.keywords.add({passage.id: passage.sourced_text for passage in found})
+    if lost := set(ids) - library.vectors.present(ids):
+        raise VectorStoreError(
+            f"Chroma does not give back {len(lost)} of the {len(ids)} passages of {name}.",
+            cure="Rebuild the index.",
+        )
+    yield Progress(name, "storing", len(found), len(found))
+
+
+def _drop_other_layout(library: Library, sha256: str, found: Iterable[Passage]) -> None:
+    """Forget passages of the same content that were cut or titled in another way."""
+    wanted = {passage.id: _stored(passage, sha256) for passage in found}
+    other = [
+        stored.id
+        for stored in records.passages_of(library.engine, sha256)
+        if wanted.get(stored.id) != stored
+    ]
+    _delete_passages(library, other)
+
+
+def _sweep(library: Library) -> None:
+    """Delete every passage that no document owns any more."""
+    _delete_passages(library, records.stray_passage_ids(library.engine))
+
+
+def _delete_passages(library: Library, ids: Sequence[str]) -> None:
+    """Delete passages everywhere; from the records last, so that a killed run is repeated."""
+    if ids:
+        library.vectors.delete(ids)
+        library.keywords.delete(ids)
+        records.delete_passages(library.engine, ids)
+
+
+def _remove(library: Library, name: str) -> Ingested:
+    records.delete_document(library.engine, name)
+    _sweep(library)
+    return Ingested(name, "removed", 0, None)
+
+
+def _record_failure(library: Library, name: str, path: Path, error: DocumentError) -> None:
+    with suppress(OSError):
+        stat = path.stat()
+        records.save_document(
+            library.engine,
+            StoredDocument(
+                name=name,
+                sha256="",
+                title=name,
+                kind=path.suffix.lstrip(".").lower(),
+                size_bytes=stat.st_size,
+                modified_ns=stat.st_mtime_ns,
+                layout=_LAYOUT,
+                status="failed",
+                error=str(error),
+            ),
+        )
+
+
+def _twin(library: Library, name: str, sha256: str) -> str:
+    """The name of another document that is ready and has this content, or ""."""
+    return next(
+        (
+            other.name
+            for other in records.stored_documents(library.engine)
+            if other.sha256 == sha256 and other.name != name and other.status == "ready"
+            if _path(library, other.name).is_file()
+        ),
+        "",
+    )
+
+
+def _is_current(document: StoredDocument, path: Path, stored: dict[str, StoredDocument]) -> bool:
+    """Whether a file is as it was when it was last read, by size and time, then by content."""
+    if document.layout != _LAYOUT or document.status == "indexing":
+        return False
+    if document.status == "duplicate":
+        twin = stored.get(document.duplicate_of)
+        if twin is None or twin.status != "ready" or twin.sha256 != document.sha256:
+            return False
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (document.size_bytes, document.modified_ns)
+
+
+def _incomplete(library: Library, stored: Iterable[StoredDocument]) -> set[str]:
+    """Documents called ready of which an index has lost a passage."""
+    ids = {
+        document.name: [p.id for p in records.passages_of(library.engine, document.sha256)]
+        for document in stored
+        if document.status == "ready"
+    }
+    every = [id_ for some in ids.values() for id_ in some]
+    there = library.vectors.present(every) & library.keywords.present(every)
+    return {name for name, some in ids.items() if not there.issuperset(some)}
+
+
+def _files(library: Library) -> dict[str, Path]:
+    """The readable files of the knowledge folder by name, in the order of their names.
+
+    Raises:
+        LibraryError: the folder is missing although it held documents.
+    """
+    home = library.knowledge_dir
+    if not home.is_dir():
+        if records.stored_documents(library.engine):
+            raise LibraryError(
+                f"The knowledge folder {home} is missing.",
+                cure="Bring it back, or set TRIPTYCH_KNOWLEDGE_DIR to where it is.",
+            )
+        home.mkdir(parents=True, exist_ok=True)
+    return {
+        path.relative_to(home).as_posix(): path
+        for path in sorted(home.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith((".", "~$")) for part in path.relative_to(home).parts)
+        and path.is_file()
+        and path.resolve().is_relative_to(home.resolve())
+    }
+
+
+def _expanded(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        else:
+            yield path
+
+
+def _path(library: Library, name: str) -> Path:
+    """The file of a document.
+
+    Raises:
+        DocumentError: the name leads out of the knowledge folder.
+    """
+    path = library.knowledge_dir / name
+    if not path.resolve().is_relative_to(library.knowledge_dir.resolve()):
+        raise DocumentError(name, "is not in the knowledge folder.")
+    return path
+
+
+def _place(library: Library, name: str, content: bytes) -> Document:
+    """Read new content beside its place, and move it there only when it could be read.
+
+    Raises:
+        DocumentError: the content cannot be read, or the folder cannot be written.
+    """
+    library.knowledge_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor, unfinished = tempfile.mkstemp(prefix=_UPLOAD_PREFIX, dir=library.knowledge_dir)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise DocumentError(
+            name, "cannot be stored.", cure="Check the room and permissions of the folder."
+        ) from error
+    try:
+        document = load(Path(unfinished), name=name)
+        Path(unfinished).chmod(0o644)
+        Path(unfinished).replace(_path(library, name))
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+    return document
+
+
+def _remove_unfinished_uploads(library: Library) -> None:
+    for unfinished in library.knowledge_dir.glob(f"{_UPLOAD_PREFIX}*"):
+        unfinished.unlink(missing_ok=True)
+
+
+def _duplicate(name: str, twin: str) -> Ingested:
+    return Ingested(name, "duplicate", 0, f"Same content as {twin}.")
+
+
+def _too_large(library: Library, name: str) -> Ingested:
+    limit = library.upload_bytes // 1_000_000
+    sentence = f"{name} is larger than {limit} MB. Split it, or raise TRIPTYCH_UPLOAD_MEGABYTES."
+    return Ingested(name, "failed", 0, sentence)
+
+
+def _stored(passage: Passage, sha256: str) -> StoredPassage:
+    return StoredPassage(
+        id=passage.id,
+        sha256=sha256,
+        document=passage.document,
+        title=passage.title,
+        heading=passage.heading,
+        page=passage.page,
+        number=passage.number,
+        text=passage.text,
+    )
+
+
+@contextmanager
+def _locked(library: Library) -> Iterator[None]:
+    """Hold the library's lock; one change at a time, across threads and processes.
+
+    Raises:
+        LibraryError: somebody else has held it for too long.
+    """
+    library.lock_path.parent.mkdir(parents=True, exist_ok=True)
+    # Not thread-local: a generator may be finished by another thread than the one that began it.
+    lock = FileLock(library.lock_path, timeout=LOCK_TIMEOUT_SECONDS, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LibraryError(
+            "Another process has been changing the library for a long time.",
+            cure="Wait until it has finished, or stop it.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,29 @@
+"""Names of uploaded files, made safe to be names in the knowledge folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from bot.library.formats.outline import one_line
+
+LONGEST_NAME = 120
+_MOST_BYTES = 240
+_FORBIDDEN = re.compile(r'[<>:"|?*%]')
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
+
+
+def safe_name(name: str) -> str:
+    """The last part of a name, without anything that a file system or a reader could trip over.
+
+    "../../x.md" becomes "x.md"; control and text-direction characters go; the suffix stays.
+    """
+    last = re.split(r"[\\/]", name)[-1]
+    last = _FORBIDDEN.sub("_", one_line(last)).strip(". ")
+    if _RESERVED.fullmatch(last):
+        last = f"_{last}"
+    suffix = PurePosixPath(last).suffix
+    stem = last.removesuffix(suffix).rstrip(". ")[: LONGEST_NAME - len(suffix)]
+    while len(f"{stem}{suffix}".encode()) > _MOST_BYTES:
+        stem = stem[:-1]
+    return f"{stem}{suffix}" if stem else "document"

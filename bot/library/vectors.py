@@ -1,0 +1,293 @@
+"""Passage vectors in Chroma, over HTTP. The only user of chromadb."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.errors import ServerError, VectorStoreError
+from bot.servers import ServerAddress, ServerSpec
+
+_COLLECTION = "passages"
+_IDS_PER_REQUEST = 1000
+
+_Answer = TypeVar("_Answer")
+
+# Chroma's own command, in this interpreter, with its telemetry off.
+_RUN = (
+    "import os, sys; os.environ['ANONYMIZED_TELEMETRY'] = 'False'; "
+    "from chromadb.cli.cli import app; sys.argv[0] = 'chroma'; app()"
+)
+
+
+def chroma_spec(data_dir: Path) -> ServerSpec:
+    """How to run the Chroma server of a data directory, on loopback."""
+    return ServerSpec(
+        name="chroma",
+        command=(
+            *(sys.executable, "-c", _RUN, "run"),
+            *("--path", str(data_dir / "chroma"), "--host", "127.0.0.1", "--port", "{port}"),
+        ),
+        health_path="/api/v2/heartbeat",
+    )
+
+
+class VectorStore:
+    """One collection of passage vectors, all made by one embedder.
+
+    The address is asked for before each request, so a server that was restarted on another
+    port is found again.
+
+    Args:
+        address: says where the server is, starting it when needed.
+    """
+
+    def __init__(self, address: Callable[[], ServerAddress]) -> None:
+        self._address = address
+        self._lock = threading.Lock()
+        self._base_url = ""
+        self._client: Any = None
+        self._collection: Any = None
+
+    def prepare(self, embedder: str) -> bool:
+        """Make the collection ready for vectors of this embedder, before adding any.
+
+        Args:
+            embedder: identity of the embedder.
+
+        Returns:
+            Whether vectors of another embedder had to be thrown away.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+
+        def request(client: Any) -> bool:
+            existing = _existing(client)
+            foreign = existing is not None and _embedder_of(existing) != embedder
+            if foreign:
+                client.delete_collection(_COLLECTION)
+            self._collection = client.get_or_create_collection(
+                _COLLECTION,
+                metadata={"embedder": embedder},
+                configuration={"hnsw": {"space": "cosine"}},
+                embedding_function=None,
+            )
+            return foreign
+
+        return self._ask(request)
+
+    def clear(self) -> None:
+        """Throw every vector away.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+
+        def request(client: Any) -> None:
+            if _existing(client) is not None:
+                client.delete_collection(_COLLECTION)
+            self._collection = None
+
+        self._ask(request)
+
+    def add(self, vectors: Mapping[str, NDArray[np.float32]], documents: Mapping[str, str]) -> None:
+        """Store vectors by passage id, replacing those already there.
+
+        Args:
+            vectors: passage id → vector of shape (384,).
+            documents: passage id → name of its document, kept beside it for people who look
+                into Chroma with other tools.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused, or `prepare` was not called.
+        """
+        for some in _batches(list(vectors)):
+
+            def request(client: Any, some: list[str] = some) -> None:
+                if (collection := self._opened(client)) is None:
+                    raise VectorStoreError("The index is gone.", cure="Rebuild the index.")
+                collection.upsert(
+                    ids=some,
+                    embeddings=np.stack([vectors[id_] for id_ in some]),
+                    metadatas=[{"document": documents[id_]} for id_ in some],
+                )
+
+            self._ask(request)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove vectors by passage id; unknown ids are passed over.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+        for some in _batches(ids):
+
+            def request(client: Any, some: list[str] = some) -> None:
+                if (collection := self._opened(client)) is not None:
+                    collection.delete(ids=some)
+
+            self._ask(request)
+
+    def present(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that can be recalled.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+        found: set[str] = set()
+        for some in _batches(ids):
+            found |= set(self._get(some, include=[])["ids"])
+        return found
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The stored vectors of the ids that are there, by id.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+        found: dict[str, NDArray[np.float32]] = {}
+        for some in _batches(ids):
+            answer = self._get(some, include=["embeddings"])
+            found |= {
+                id_: np.asarray(vector, dtype=np.float32)
+                for id_, vector in zip(answer["ids"], answer["embeddings"], strict=True)
+            }
+        return found
+
+    def query(
+        self, vector: NDArray[np.float32], *, top: int, embedder: str
+    ) -> list[tuple[str, float]]:
+        """The nearest passages and their cosine, nearest first; nothing when none is stored.
+
+        Args:
+            vector: shape (384,), length 1.
+            top: how many at most.
+            embedder: identity of the embedder that made the vector.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused, or the stored vectors were
+                made by another embedder.
+        """
+
+        def request(client: Any) -> list[tuple[str, float]]:
+            if (collection := self._opened(client)) is None:
+                return []
+            if _embedder_of(collection) != embedder:
+                raise VectorStoreError(
+                    "The index was made by another embedding model, so it cannot be searched.",
+                    cure="Rebuild the index on the knowledge page, or run `python -m bot ingest`.",
+                )
+            answer = collection.query(
+                query_embeddings=[vector], n_results=top, include=["distances"]
+            )
+            return [
+                (id_, 1.0 - float(distance))
+                for id_, distance in zip(answer["ids"][0], answer["distances"][0], strict=True)
+            ]
+
+        return self._ask(request)
+
+    def close(self) -> None:
+        """Close the connections; the next request opens them again."""
+        with self._lock:
+            self._close()
+
+    def _get(self, ids: list[str], include: list[str]) -> Any:
+        """What Chroma has under these ids; nothing at all when there is no collection."""
+
+        def request(client: Any) -> Any:
+            if (collection := self._opened(client)) is None:
+                return {"ids": [], "embeddings": []}
+            return collection.get(ids=ids, include=include)
+
+        return self._ask(request)
+
+    def _ask(self, request: Callable[[Any], _Answer]) -> _Answer:
+        """Make a request, and make it once more when the server or collection was replaced.
+
+        Every request can be repeated without harm. What chromadb raises is translated here.
+        """
+        from chromadb.errors import ChromaError
+
+        failure: Exception | None = None
+        for _ in range(2):
+            try:
+                return request(self._connected())
+            except ServerError as error:
+                raise VectorStoreError(error.message, cure=error.cure) from error
+            # chromadb reports a refused connection as ValueError, a closed one as RuntimeError.
+            except (ChromaError, httpx.HTTPError, ValueError, RuntimeError) as error:
+                failure = error
+                self.close()
+        raise VectorStoreError(
+            f"The vector store (Chroma) failed: {_first_line(failure)}",
+            cure="Try again: it is started again when it has stopped. "
+            "`python -m bot doctor` shows its state.",
+        ) from failure
+
+    def _connected(self) -> Any:
+        """A client for the server's present address."""
+        base_url = self._address().base_url
+        with self._lock:
+            if base_url != self._base_url:
+                self._close()
+                self._client = _client(base_url)
+                self._base_url = base_url
+            return self._client
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = self._collection = None
+        self._base_url = ""
+
+    def _opened(self, client: Any) -> Any:
+        """The collection, or nothing when there is none yet."""
+        collection = self._collection
+        if collection is None:
+            collection = self._collection = _existing(client)
+        return collection
+
+
+def _client(base_url: str) -> Any:
+    import chromadb
+    from chromadb.config import Settings
+
+    address = urlsplit(base_url)
+    return chromadb.HttpClient(
+        host=address.hostname or "127.0.0.1",
+        port=address.port or 80,
+        ssl=address.scheme == "https",
+        settings=Settings(anonymized_telemetry=False),
+    )
+
+
+def _existing(client: Any) -> Any:
+    from chromadb.errors import NotFoundError
+
+    try:
+        return client.get_collection(_COLLECTION, embedding_function=None)
+    except NotFoundError:
+        return None
+
+
+def _embedder_of(collection: Any) -> str:
+    return str((collection.metadata or {}).get("embedder", ""))
+
+
+def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), _IDS_PER_REQUEST):
+        yield list(ids[start : start + _IDS_PER_REQUEST])
+
+
+def _first_line(error: Exception | None) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
