@@ -1,0 +1,74 @@
+"""What happens to an answer, in the order it happens: a closed union to `match` on.
+
+Every answer begins with `Queued` and ends with exactly one `Finished` or `Failed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.chat.fingerprint import Fingerprint
+from bot.chat.trimming import Trimming
+from bot.library.retrieve import Evidence
+from bot.library.split import Passage
+from bot.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The strategy is about to start; a model server may have to be started for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The library was searched. `off_topic`: nothing in it matches the question."""
+
+    passages: tuple[Passage, ...]
+    evidence: tuple[Evidence, ...]
+    off_topic: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """The messages that are sent, their length in the model's own tokens, and what was left
+    out so that they fit."""
+
+    messages: tuple[Message, ...]
+    prompt_tokens: int
+    trimming: Trimming | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is whole ("stop"), reached its longest length ("length") or was cut off by the
+    person ("stopped"). Seconds are counted from the moment the question was asked;
+    `first_token_seconds` is None when the model wrote nothing."""
+
+    text: str
+    reason: Literal["stop", "length", "stopped"]
+    first_token_seconds: float | None
+    total_seconds: float
+    prompt_tokens: int
+    answer_tokens: int
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The strategy could not go on; `text` is what there was of the answer."""
+
+    message: str
+    cure: str
+    text: str
+
+
+Event = Queued | Retrieved | Prompted | TextDelta | Finished | Failed

@@ -1,0 +1,114 @@
+"""A conversation as a file: Markdown to read, JSON to compute with."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bot.chat.answers import LiveAnswer, LiveTurn
+from bot.chat.strategies import STRATEGIES
+from bot.library.retrieve import Evidence
+
+_TITLES = {one.name: one.title for one in STRATEGIES}
+_STRUCTURE = re.compile(r"^(\s*)(#{1,6}(?=\s|$)|=+\s*$|-+\s*$|`{3,}|~{3,}|>)", re.MULTILINE)
+
+
+def as_json(title: str, turns: Sequence[LiveTurn]) -> str:
+    """The conversation as one JSON document."""
+    document = {
+        "title": title,
+        "turns": [
+            {
+                "question": turn.question,
+                "asked_at": turn.asked_at,
+                "answers": [answer_values(answer) for answer in turn.answers.values()],
+            }
+            for turn in turns
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def answer_values(answer: LiveAnswer) -> dict[str, Any]:
+    """One answer as plain JSON values."""
+    return {
+        "strategy": answer.strategy,
+        "status": answer.status,
+        "text": answer.text,
+        "off_topic": answer.off_topic,
+        "evidence": [asdict(one) for one in answer.evidence],
+        "first_token_seconds": answer.first_token_seconds,
+        "total_seconds": answer.total_seconds,
+        "tokens_per_second": answer.tokens_per_second,
+        "prompt_tokens": answer.prompt_tokens,
+        "answer_tokens": answer.answer_tokens,
+        "prompt": [message.as_dict() for message in answer.prompt],
+        "trimming": asdict(answer.trimming) if answer.trimming else None,
+        "fingerprint": asdict(answer.fingerprint) if answer.fingerprint else None,
+        "vote": answer.vote,
+        "error": answer.error or None,
+    }
+
+
+def as_markdown(title: str, turns: Sequence[LiveTurn]) -> str:
+    """The conversation as Markdown. What a person, a model or a document wrote stands in block
+    quotes, and nothing in it can pass for a heading of this page."""
+    blocks = [f"# {_one_line(title)}"]
+    for number, turn in enumerate(turns, start=1):
+        blocks += [f"## Question {number}", _quoted(turn.question)]
+        for answer in turn.answers.values():
+            blocks += _answer_blocks(answer)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _answer_blocks(answer: LiveAnswer) -> list[str]:
+    blocks = [f"### {_TITLES.get(answer.strategy, answer.strategy)} ({answer.status})"]
+    if answer.text:
+        blocks.append(_quoted(answer.text))
+    if answer.error:
+        blocks.append(_quoted(f"{answer.error} {answer.cure}".strip()))
+    if answer.evidence:
+        blocks.append("\n".join(_evidence_line(one) for one in answer.evidence))
+    facts = _facts(answer)
+    if facts:
+        blocks.append(facts)
+    return blocks
+
+
+def _evidence_line(evidence: Evidence) -> str:
+    place = [evidence.document, evidence.heading]
+    if evidence.page is not None:
+        place.append(f"page {evidence.page}")
+    where = ", ".join(_one_line(part) for part in place if part)
+    return f"- “{_one_line(evidence.quote)}” — {where}"
+
+
+def _facts(answer: LiveAnswer) -> str:
+    facts = []
+    if answer.first_token_seconds is not None:
+        facts.append(f"first token after {answer.first_token_seconds:.2f} s")
+    if answer.total_seconds is not None:
+        facts.append(f"{answer.total_seconds:.2f} s in all")
+    if answer.answer_tokens:
+        facts.append(f"{answer.prompt_tokens} + {answer.answer_tokens} tokens")
+    lines = ["; ".join(facts)] if facts else []
+    if answer.fingerprint:
+        lines += ["", f"Fingerprint: `{json.dumps(asdict(answer.fingerprint))}`"]
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in _harmless(text).splitlines())
+
+
+def _one_line(text: str) -> str:
+    return _harmless(" ".join(text.split()))
+
+
+def _harmless(text: str) -> str:
+    """Markdown text without HTML, images, headings, fences or quotes of its own."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "!\\[")
+    return _STRUCTURE.sub(r"\1\\\2", text)
