@@ -1,0 +1,73 @@
+"""Examples in tokens: what is learnt, and who sees whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.errors import ExamplesError
+from bot.messages import Message
+from bot.tuning.drills import Drill, encode, pack
+from bot.tuning.examples import Example
+from bot.tuning.recipe import TrainingRecipe
+
+RECIPE = TrainingRecipe(system_prompt="S", base_sha256="0" * 64, example_tokens=40)
+
+
+class Letters:
+    """A tokenizer whose tokens are characters; `$` ends an answer."""
+
+    eos_token = "$"
+    eos_token_id = ord("$")
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        assert not add_special_tokens
+        return {"input_ids": [ord(letter) for letter in text]}
+
+    def apply_chat_template(
+        self, messages: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+    ) -> Any:
+        assert not tokenize
+        text = "".join(f"{one['role'][0]}:{one['content']}$\n" for one in messages)
+        return text + ("a:" if add_generation_prompt else "")
+
+
+def example(*texts: str) -> Example:
+    roles = ("user", "assistant") * (len(texts) // 2)
+    pairs = zip(roles, texts, strict=True)
+    return Example(tuple(Message(role, text) for role, text in pairs), line=3)
+
+
+def spell(ids: tuple[int, ...]) -> str:
+    return "".join(map(chr, ids))
+
+
+def test_only_answers_and_their_end_are_learnt() -> None:
+    system, (drill,) = encode(Letters(), RECIPE, [example("Q", "A", "R", "B")])
+    assert spell(system) == "s:S$\n"
+    assert spell(drill.ids) == "u:Q$\na:A$\nu:R$\na:B$"
+    learnt = tuple(i for i, yes in zip(drill.ids, drill.learnt, strict=True) if yes)
+    assert spell(learnt) == "A$B$"
+
+
+def test_an_example_that_is_too_long_is_told_with_its_line() -> None:
+    with pytest.raises(ExamplesError, match=r"Line 3: .* 46 tokens; the recipe allows 40"):
+        encode(Letters(), RECIPE, [example("Q" * 30, "A" * 4)])
+
+
+def test_each_example_sees_the_system_prompt_and_itself() -> None:
+    packed = pack(2, [Drill((5, 6, 7), (False, True, True)), Drill((8, 9), (False, True))])
+    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 2, 3]]
+    visible = packed.visible[0, 0].int().tolist()
+    assert visible == [
+        [1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 1, 0, 0],
+        [1, 1, 0, 0, 0, 1, 0],
+        [1, 1, 0, 0, 0, 1, 1],
+    ]
+    assert packed.targets.tolist() == [6, 7, 9]
+    assert packed.predictors.tolist() == [2, 3, 5]
