@@ -1,0 +1,1 @@
+"""Commands that print every number we claim, each beside its baseline."""

@@ -1,0 +1,358 @@
+"""The state of every part, and the proof that the experiment is controlled.
+
+An answer of one strategy may differ from another's for one reason only. Four claims carry that,
+and each is measured here on the running servers: an adapter at scale 0 is the base model, the
+same adapter at scale 1 is not (or the first claim would prove nothing), the prompt that is served
+is the prompt that was trained on, and questions are embedded by what embedded the passages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import platform
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.chat import prompts
+from bot.chat.strategies import strategy
+from bot.errors import TriptychError
+from bot.library.ingest import documents, passages
+from bot.library.vectors import chroma_spec
+from bot.messages import Message
+from bot.models import client
+from bot.models.catalog import verify
+from bot.tuning.adapters import Adapter, broken_adapters
+from bot.tuning.examples import Example
+
+if TYPE_CHECKING:
+    from bot.services import MissingPart, Services
+
+QUESTIONS = (
+    "What do you make?",
+    "How long is the warranty?",
+    "Write one sentence about the weather.",
+)
+"""Prompts of the probability proofs: on the subject of no adapter, so none is favoured."""
+
+TOP_TOKENS = 20
+PROBABILITY_TOLERANCE = 0.02
+"""Largest difference of one token's probability between two servers of the same weights: the
+order in which a server adds up numbers depends on what it computes beside them."""
+
+COSINE_TOLERANCE = 0.01
+"""Smallest loss of cosine that tells another embedder from rounding: in 16 bits a vector depends
+a little on the texts that are embedded beside it; another model's vectors are nowhere near."""
+
+SAMPLED_PASSAGES = 8
+LEAST_FREE_BYTES = 500_000_000
+
+_PACKAGES = (
+    "streamlit",
+    "xllamacpp",
+    "chromadb",
+    "sentence-transformers",
+    "torch",
+    "transformers",
+    "peft",
+    "langchain-community",
+    "sqlalchemy",
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of Triptych: `state` is "ready" when all is well with it."""
+
+    name: str
+    version: str = ""
+    address: str = ""
+    state: str = "ready"
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A claim about the experiment, whether it holds here and now, and what was measured."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the doctor found."""
+
+    parts: tuple[Part, ...]
+    proofs: tuple[Proof, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Every part is ready and every proof holds."""
+        return all(part.state == "ready" for part in self.parts) and all(
+            proof.passed for proof in self.proofs
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as a JSON document."""
+        return {
+            "parts": [asdict(part) for part in self.parts],
+            "proofs": [asdict(proof) for proof in self.proofs],
+            "ok": self.ok,
+        }
+
+
+def report_missing(missing: Sequence[MissingPart]) -> Report:
+    """The report of a machine on which model weights are not installed."""
+    absent = (
+        Part(part.name, state="missing", detail=f"{part.purpose}; run `make setup`")
+        for part in missing
+    )
+    return Report((*_packages(), *absent), ())
+
+
+def examine(services: Services) -> Report:
+    """Look at every part, start those that are not running, and prove the experiment.
+
+    Takes some seconds. What is broken is reported, never raised.
+    """
+    parts = (
+        *_packages(),
+        _check("records", services, _records),
+        _check("data directory", services, _data_directory),
+        _check("model server", services, _model_server),
+        _check("vector server", services, _vector_server),
+        _check("embedder", services, _embedder),
+        _check("knowledge", services, _knowledge),
+        _check("adapters", services, _adapters),
+    )
+    name = services.default_adapter()
+    proofs = [_prove("the embedder is the one that made the index", services, _same_embedder)]
+    if name:
+        proofs += [
+            _prove("at scale 0 the adapter is the base model", services, _adapter_at_zero),
+            _prove("at scale 1 the adapter is not the base model", services, _adapter_at_one),
+            _prove("the served prompt is the trained prompt", services, _same_prompt),
+        ]
+    return Report(parts, tuple(proofs))
+
+
+def _check(name: str, services: Services, look: Callable[[Services], Part]) -> Part:
+    try:
+        return look(services)
+    except TriptychError as error:
+        return Part(name, state="failed", detail=str(error))
+
+
+def _prove(name: str, services: Services, measure: Callable[[Services], Proof]) -> Proof:
+    try:
+        measured = measure(services)
+    except TriptychError as error:
+        return Proof(name, False, str(error))
+    return replace(measured, name=name)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _packages() -> tuple[Part, ...]:
+    python = Part("python", platform.python_version(), detail=platform.platform())
+    return (python, *(_package(name) for name in _PACKAGES))
+
+
+def _package(name: str) -> Part:
+    try:
+        return Part(name, version(name))
+    except PackageNotFoundError:
+        return Part(name, state="missing", detail="not installed; run `make setup`")
+
+
+def _records(services: Services) -> Part:
+    path = services.engine.url.database or ""
+    try:
+        with services.engine.connect() as connection:
+            damage = str(connection.execute(text("PRAGMA quick_check")).scalar())
+            tables = sorted(inspect(connection).get_table_names())
+    except SQLAlchemyError as error:
+        return Part("records", sqlite3.sqlite_version, path, "failed", str(error).splitlines()[0])
+    state = "ready" if damage == "ok" else "failed"
+    detail = f"tables: {', '.join(tables)}" if damage == "ok" else damage
+    return Part("records", f"SQLite {sqlite3.sqlite_version}", path, state, detail)
+
+
+def _data_directory(services: Services) -> Part:
+    folder = services.settings.data_dir
+    free_bytes = shutil.disk_usage(folder).free
+    state = "ready" if free_bytes >= LEAST_FREE_BYTES else "nearly full"
+    return Part("data directory", "", str(folder), state, f"{free_bytes / 1e9:.1f} GB free")
+
+
+def _model_server(services: Services) -> Part:
+    weights = services.model.weights
+    verify(weights.path, weights.sha256)
+    endpoint = services.model.endpoint()
+    return Part(
+        "model server",
+        f"xllamacpp {version('xllamacpp')}",
+        endpoint.base_url,
+        detail=f"{weights.name}, {weights.size_bytes / 1e6:.0f} MB, SHA-256 {weights.sha256}",
+    )
+
+
+def _vector_server(services: Services) -> Part:
+    address = services.servers.address(chroma_spec(services.settings.data_dir))
+    return Part("vector server", f"chroma {version('chromadb')}", address.base_url)
+
+
+def _embedder(services: Services) -> Part:
+    shape = services.library.embedder.embed(["Is anybody there?"]).shape
+    identity = services.library.embedder.identity
+    installed = f"sentence-transformers {version('sentence-transformers')}"
+    return Part("embedder", installed, detail=f"{identity}, {shape[1]} dimensions")
+
+
+def _knowledge(services: Services) -> Part:
+    library = services.library
+    rows = documents(library)
+    ids = [one.id for row in rows if row.status == "ready" for one in passages(library, row.name)]
+    lost = {
+        "the keyword index": len(set(ids) - library.keywords.present(ids)),
+        "Chroma": len(set(ids) - library.vectors.present(ids)),
+    }
+    failed = [row.name for row in rows if row.status == "failed"]
+    faults = [f"{index} has lost {count} of them" for index, count in lost.items() if count]
+    faults += [f"{', '.join(failed)} cannot be read"] if failed else []
+    size = f"{len(rows)} documents, {len(ids)} passages"
+    detail = f"{size}, all of them in every index"
+    if faults:
+        detail = f"{size}; {'; '.join(faults)}; run `python -m bot ingest`"
+    state = "failed" if faults else "ready"
+    return Part("knowledge", "", str(services.settings.knowledge_dir), state, detail)
+
+
+def _adapters(services: Services) -> Part:
+    folder = services.settings.adapters_dir
+    found, broken = services.adapters(), broken_adapters(folder)
+    names = ", ".join(one.name for one in found) or "none"
+    if broken:
+        detail = " ".join(one.reason for one in broken)
+        return Part("adapters", "", str(folder), "failed", detail)
+    return Part("adapters", "", str(folder), detail=names)
+
+
+# ---------------------------------------------------------------- proofs
+
+
+def _adapter_at_zero(services: Services) -> Proof:
+    largest = asyncio.run(_largest_difference(services, scale=0.0))
+    return Proof(
+        "",
+        largest <= PROBABILITY_TOLERANCE,
+        f"the largest difference of a token's probability is {largest:.6f} over "
+        f"{len(QUESTIONS)} prompts (at most {PROBABILITY_TOLERANCE} is rounding)",
+    )
+
+
+def _adapter_at_one(services: Services) -> Proof:
+    largest = asyncio.run(_largest_difference(services, scale=1.0))
+    return Proof(
+        "",
+        largest > PROBABILITY_TOLERANCE,
+        f"the largest difference of a token's probability is {largest:.6f}",
+    )
+
+
+async def _largest_difference(services: Services, *, scale: float) -> float:
+    """Between the base model and the adapter, over the likeliest first tokens of some answers."""
+    weights = services.adapter_weights(services.default_adapter())
+    base = await asyncio.to_thread(services.model.endpoint)
+    adapted = await asyncio.to_thread(services.model.endpoint, weights, scale=scale)
+    largest = 0.0
+    for question in QUESTIONS:
+        asked = prompts.messages(strategy("prompt"), question)
+        largest = max(
+            largest,
+            difference(
+                await client.token_probabilities(base, asked, top=TOP_TOKENS),
+                await client.token_probabilities(adapted, asked, top=TOP_TOKENS),
+            ),
+        )
+    return largest
+
+
+def difference(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """The largest difference of a token's probability, from two tables of its logarithm; a token
+    that only one of them lists counts as improbable in the other."""
+    tokens = one.keys() | other.keys()
+    return max(
+        (abs(_probability(one, token) - _probability(other, token)) for token in tokens),
+        default=0.0,
+    )
+
+
+def _probability(logarithms: Mapping[str, float], token: str) -> float:
+    return math.exp(logarithms.get(token, -math.inf))
+
+
+def _same_prompt(services: Services) -> Proof:
+    """Compare what the server makes of a question with what the training made of it."""
+    adapter = next(one for one in services.adapters() if one.name == services.default_adapter())
+    if adapter.recipe.system_prompt != prompts.system_prompt():
+        return Proof("", False, f"{adapter.name} was trained with another system prompt")
+    served, served_tokens = asyncio.run(_served_prompt(services, QUESTIONS[0]))
+    trained, trained_tokens = _trained_prompt(services, adapter, QUESTIONS[0])
+    if served != trained:
+        return Proof("", False, f"the server sends {served!r}, the training used {trained!r}")
+    if served_tokens != trained_tokens:
+        return Proof("", False, f"{served_tokens} tokens served, {trained_tokens} trained")
+    return Proof("", True, f"the same text, {served_tokens} tokens, for {adapter.name}")
+
+
+async def _served_prompt(services: Services, question: str) -> tuple[str, int]:
+    endpoint = await asyncio.to_thread(services.model.endpoint)
+    asked = prompts.messages(strategy("adapter"), question)
+    text_ = await client.rendered_prompt(endpoint, asked)
+    return text_, await client.count_tokens(endpoint, asked)
+
+
+def _trained_prompt(services: Services, adapter: Adapter, question: str) -> tuple[str, int]:
+    """The prompt of an example as the training job encodes it, and its length in tokens."""
+    from transformers import AutoTokenizer
+
+    from bot.tuning.train import encode
+
+    path = services.model.weights.path
+    tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+    example = Example((Message("user", question), Message("assistant", "")))
+    system, (drill,) = encode(tokenizer, adapter.recipe, [example])
+    asked = [token for token, learnt in zip(drill.ids, drill.learnt, strict=True) if not learnt]
+    ids = [*system, *asked]
+    return str(tokenizer.decode(ids)), len(ids)
+
+
+def _same_embedder(services: Services) -> Proof:
+    """Embed some passages again, and compare with their vectors in the index."""
+    library = services.library
+    ready = [row.name for row in documents(library) if row.status == "ready"]
+    some = [passages(library, name)[0] for name in ready[:SAMPLED_PASSAGES]]
+    if not some:
+        return Proof("", True, "the index is empty")
+    stored = library.vectors.vectors([one.id for one in some])
+    if len(stored) < len(some):
+        return Proof("", False, f"Chroma gives back {len(stored)} of {len(some)} passages")
+    again = library.embedder.embed([one.sourced_text for one in some])
+    cosine = min(float(stored[one.id] @ vector) for one, vector in zip(some, again, strict=True))
+    return Proof(
+        "",
+        cosine >= 1 - COSINE_TOLERANCE,
+        f"the smallest cosine of {len(some)} passages embedded again is {cosine:.6f} "
+        f"(at least {1 - COSINE_TOLERANCE} is rounding), {library.embedder.identity}",
+    )

