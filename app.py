@@ -1,0 +1,46 @@
+"""Triptych in the browser: ``streamlit run app.py``.
+
+The composition root: settings → services → pages. The pages are in `bot/ui`; this file only
+says what they stand on and guards every response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from streamlit.starlette import App
+
+from bot.services import open_services
+from bot.settings import read_settings
+from bot.ui import house
+from bot.ui.security import SecurityHeaders, server_error
+
+house.build_with(lambda: open_services(read_settings()))
+
+
+@asynccontextmanager
+async def lifespan(_app: App) -> AsyncGenerator[None, None]:
+    """Open the services before the first visitor comes, and close them after the last."""
+    house.open_early()
+    yield
+    house.close()
+
+
+app = App(
+    Path(__file__).parent / "bot" / "ui" / "main.py",
+    lifespan=lifespan,
+    middleware=[
+        Middleware(SecurityHeaders),
+        Middleware(
+            TrustedHostMiddleware,
+            allowed_hosts=list(st.get_option("server.allowedHosts")) or ["*"],
+            www_redirect=False,
+        ),
+    ],
+    exception_handlers={Exception: server_error},
+)

@@ -1,0 +1,266 @@
+"""One card per answer: drawn once, then updated only where something changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from bot.chat.answers import LiveAnswer, LiveTurn
+from bot.chat.trimming import Trimming
+from bot.library.retrieve import Evidence
+from bot.ui import text, theme
+
+_UNDER_WAY = {"queued", "retrieving", "reading", "streaming"}
+_RETRY_FROM = {"complete", "stopped", "interrupted", "failed"}
+
+_STATUS = {
+    "queued": ("gray", ":material/hourglass_empty:", "waiting"),
+    "retrieving": ("blue", ":material/search:", "searching"),
+    "reading": ("blue", ":material/menu_book:", "reading"),
+    "streaming": ("primary", ":material/bolt:", "writing"),
+    "complete": ("green", ":material/check:", "done"),
+    "stopped": ("gray", ":material/stop:", "stopped"),
+    "interrupted": ("orange", ":material/link_off:", "interrupted"),
+    "failed": ("red", ":material/error:", "failed"),
+}
+_WAITING = {
+    "queued": "Waiting for the model…",
+    "retrieving": "Searching the documents…",
+    "reading": "Reading the prompt…",
+    "streaming": "…",
+}
+_OFF_TOPIC = "Nothing in the documents matches this question, so the model was not asked."
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What the buttons of a card do; each receives the answer's strategy or id."""
+
+    stop: Callable[[str], None]
+    retry: Callable[[str], None]
+    vote: Callable[[str, str], None]
+
+
+class Card:
+    """The place of one answer on the page.
+
+    Args:
+        answer: as it is now; `update` shows what it becomes.
+        title: of its strategy.
+        actions: what the buttons do.
+        leads_in: the figures in which it leads its turn.
+    """
+
+    def __init__(
+        self,
+        answer: LiveAnswer,
+        title: str,
+        actions: Actions,
+        leads_in: frozenset[str] = frozenset(),
+    ) -> None:
+        self._title = title
+        self._actions = actions
+        self._shown: dict[str, Hashable] = {}
+        with st.container(key=f"card-{answer.strategy}-{answer.id}", height="stretch"):
+            self._head = st.empty()
+            self._body = st.empty()
+            self._problem = st.empty()
+            self._evidence = st.empty()
+            self._figures = st.empty()
+            with st.container(key=f"foot-{answer.id}", horizontal=True, gap="xsmall"):
+                self._stop = st.empty()
+                self._vote = st.empty()
+                self._copy = st.empty()
+                self._retry = st.empty()
+                self._prompt = st.empty()
+        self._origin: DeltaGenerator | None = None
+        self.update(answer, leads_in)
+
+    def update(self, answer: LiveAnswer, leads_in: frozenset[str] = frozenset()) -> None:
+        """Show the answer as it is now, and in which figures it leads its turn."""
+        under_way = answer.status in _UNDER_WAY
+        self._write("head", self._head, _head(answer, self._title))
+        self._write("body", self._body, _body(answer, under_way))
+        self._write("problem", self._problem, _problem(answer))
+        found = answer.off_topic or bool(answer.evidence)
+        self._draw_once("evidence", found, lambda: self._draw_evidence(answer))
+        self._write("figures", self._figures, _figures(answer, leads_in))
+        self._draw_once("prompt", bool(answer.prompt), lambda: self._draw_prompt(answer))
+        if under_way:
+            self._draw_once("stop", True, lambda: self._draw_stop(answer))
+        else:
+            self._draw_once("finished", True, lambda: self._draw_finished(answer))
+
+    def _write(self, name: str, slot: DeltaGenerator, markdown: str) -> None:
+        if self._shown.get(name, "") != markdown:
+            self._shown[name] = markdown
+            if markdown:
+                slot.markdown(markdown, anchors=False)
+            else:
+                slot.empty()
+
+    def _draw_once(self, name: str, ready: bool, draw: Callable[[], None]) -> None:
+        if ready and name not in self._shown:
+            self._shown[name] = True
+            draw()
+
+    def _draw_evidence(self, answer: LiveAnswer) -> None:
+        with self._evidence.container(gap=None):
+            if answer.off_topic:
+                st.markdown(f":gray[:material/search_off: {_OFF_TOPIC}]")
+            best, *others = [_quoted(one) for one in answer.evidence] or [""]
+            if best:
+                st.markdown(best)
+            if others:
+                with st.expander(f"{len(others)} more from the documents", type="compact"):
+                    for quoted in others:
+                        st.markdown(quoted)
+
+    def _draw_stop(self, answer: LiveAnswer) -> None:
+        self._stop.button(
+            "Stop",
+            key=f"stop-{answer.id}",
+            icon=":material/stop_circle:",
+            type="tertiary",
+            on_click=self._actions.stop,
+            args=(answer.strategy,),
+        )
+
+    def _draw_finished(self, answer: LiveAnswer) -> None:
+        self._stop.empty()
+        vote_key = f"vote-{answer.id}"
+        self._vote.feedback(
+            "thumbs",
+            key=vote_key,
+            default={1: 1, -1: 0}.get(answer.vote),
+            on_change=self._actions.vote,
+            args=(answer.id, vote_key),
+        )
+        if answer.text:
+            with self._copy.container(key=f"copy-{answer.id}", width="content"):
+                st.code(answer.text, language=None)
+        self._retry.button(
+            "Retry",
+            key=f"retry-{answer.id}",
+            icon=":material/refresh:",
+            type="tertiary",
+            on_click=self._actions.retry,
+            args=(answer.id,),
+        )
+        if self._origin is not None and answer.fingerprint is not None:
+            self._origin.caption(_origin(answer))
+
+    def _draw_prompt(self, answer: LiveAnswer) -> None:
+        with self._prompt.popover(
+            "Prompt", key=f"prompt-{answer.id}", icon=":material/data_object:", type="tertiary"
+        ):
+            st.markdown(f"**The exact prompt that was sent** · {answer.prompt_tokens} tokens")
+            if note := _trimming_note(answer.trimming):
+                st.caption(note)
+            for message in answer.prompt:
+                st.badge(message.role, color="gray")
+                st.code(message.content, language=None, wrap_lines=True)
+            self._origin = st.empty()
+
+
+def _head(answer: LiveAnswer, title: str) -> str:
+    look = theme.look(answer.strategy)
+    colour, icon, words = _STATUS[answer.status]
+    name = f":{look.colour}[{look.icon}] **{text.plain(title)}**"
+    return f"{name} &nbsp; :{colour}-badge[{icon} {words}]"
+
+
+def _body(answer: LiveAnswer, under_way: bool) -> str:
+    if answer.text.strip():
+        return text.safe_markdown(answer.text, streaming=under_way)
+    if under_way:
+        return f":gray[{_WAITING[answer.status]}]"
+    return "" if answer.status == "failed" else ":gray[No text.]"
+
+
+def _problem(answer: LiveAnswer) -> str:
+    if answer.status == "interrupted":
+        return ":orange[:material/link_off: This answer was cut off. Retry writes it again.]"
+    if answer.status != "failed":
+        return ""
+    cure = f"  \n{text.plain(answer.cure)}" if answer.cure else ""
+    return f":red[:material/error: **{text.plain(answer.error)}**]{cure}"
+
+
+def _quoted(evidence: Evidence) -> str:
+    page = f" · page {evidence.page}" if evidence.page is not None else ""
+    heading = f" · {text.plain(evidence.heading)}" if evidence.heading else ""
+    source = f":material/description: {text.plain(evidence.document)}{heading}{page}"
+    return f"> “{text.plain(evidence.quote)}”\n>\n> :gray[{source}]"
+
+
+def leaders(turn: LiveTurn) -> dict[str, frozenset[str]]:
+    """Strategy → the figures in which it was the fastest of a turn that is done."""
+    if not turn.done:
+        return {}
+    finished = [one for one in turn.answers.values() if one.status == "complete"]
+    first = [one for one in finished if one.first_token_seconds is not None]
+    fast = [one for one in finished if one.tokens_per_second is not None]
+    led: dict[str, frozenset[str]] = {}
+    if len(first) > 1:
+        quickest = min(first, key=lambda one: one.first_token_seconds or 0.0)
+        led[quickest.strategy] = frozenset({"first"})
+    if len(fast) > 1:
+        fastest = max(fast, key=lambda one: one.tokens_per_second or 0.0)
+        led[fastest.strategy] = led.get(fastest.strategy, frozenset()) | {"speed"}
+    return led
+
+
+def _figures(answer: LiveAnswer, leads_in: frozenset[str]) -> str:
+    figures = []
+    if answer.first_token_seconds is not None:
+        colour = "green" if "first" in leads_in else "gray"
+        seconds = f"{answer.first_token_seconds:.2f} s first"
+        figures.append(f":{colour}-badge[:material/timer: {seconds}]")
+    if answer.tokens_per_second is not None:
+        colour = "green" if "speed" in leads_in else "gray"
+        rate = f"{answer.tokens_per_second:.0f} tokens/s"
+        figures.append(f":{colour}-badge[:material/speed: {rate}]")
+    if answer.answer_tokens:
+        total = f" · {answer.total_seconds:.1f} s" if answer.total_seconds is not None else ""
+        figures.append(f":gray-badge[{answer.answer_tokens} tokens{total}]")
+    if _cut_at_length(answer):
+        figures.append(":gray-badge[:material/straighten: length reached]")
+    return " ".join(figures)
+
+
+def _cut_at_length(answer: LiveAnswer) -> bool:
+    if answer.status != "complete" or answer.fingerprint is None:
+        return False
+    return answer.answer_tokens >= answer.fingerprint.sampling.get("max_tokens", float("inf"))
+
+
+def _trimming_note(trimming: Trimming | None) -> str:
+    if trimming is None:
+        return ""
+    parts = [
+        f"{count} {word}"
+        for count, word in (
+            (trimming.dropped_turns, "earlier turn(s)"),
+            (trimming.dropped_passages, "passage(s)"),
+            (trimming.dropped_question_tokens, "token(s) from the middle of the question"),
+        )
+        if count
+    ]
+    return f":material/content_cut: Left out so that it fits the model: {', '.join(parts)}."
+
+
+def _origin(answer: LiveAnswer) -> str:
+    mark = answer.fingerprint
+    if mark is None:
+        return ""
+    adapter = f" · adapter `{mark.adapter_sha256[:12]}`" if mark.adapter_sha256 else ""
+    passages = f" · passages {', '.join(f'`{one}`' for one in mark.passage_ids)}"
+    return (
+        f"weights `{mark.weights_sha256[:12]}`{adapter} · prompt `{mark.prompt_sha256[:12]}`"
+        f" · temperature {mark.sampling.get('temperature', 0):g} · seed {mark.seed}"
+        f"{passages if mark.passage_ids else ''}"
+    )

@@ -1,0 +1,310 @@
+"""The chat page: one question in, one card per strategy, all streaming at once.
+
+Answers are written by a thread that knows nothing of this page. Each run of the script draws
+what there is, then drains: it waits for a turn's version to grow and writes what changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Thread
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from bot.chat.answers import LiveTurn
+from bot.chat.live import Chat
+from bot.chat.strategies import STRATEGIES
+from bot.errors import TriptychError
+from bot.library.ingest import add_uploads
+from bot.library.load import SUFFIXES
+from bot.services import Indexing, Services
+from bot.ui import sidebar, starters, state, text, theme
+from bot.ui.cards import Actions, Card, leaders
+
+REPAINT_SECONDS = 0.05
+IDLE_SECONDS = 0.25
+LONGEST_QUESTION = 8000
+
+_TITLES = {one.name: one.title for one in STRATEGIES}
+
+
+def page(services: Services) -> None:
+    """Draw the page and, while answers are being written, keep drawing them."""
+    chat = services.chat
+    reader = state.reader(chat)
+    current = _known_conversation(chat)
+
+    with st.sidebar:
+        sidebar.choices(services, partial(_stop_strategy, chat))
+        conversations = st.container()
+        indexing = st.empty()
+    _show_notice()
+    with st.container(key="thread"):
+        hero = st.empty()
+        turns = _drawn_turns(services, chat.turns(current) if current else [])
+        arriving = st.container()
+    with st.bottom:
+        stop_all = st.empty()
+    typed = st.chat_input(
+        "Ask all strategies…",
+        key="question",
+        accept_file="multiple",
+        file_type=sorted(SUFFIXES),
+        max_chars=LONGEST_QUESTION,
+    )
+    if typed is not None:
+        files = tuple((file.name, file.getvalue()) for file in typed.files)
+        state.submit(typed.text.strip(), files)
+
+    if state.submission() is None and not turns:
+        _draw_hero(services, hero)
+    with arriving:
+        asked = _asked(services, current)
+        if asked is not None:
+            current = asked.conversation_id
+            turns.append((asked, _draw_turn(services, asked)))
+    with conversations:
+        sidebar.conversations(services, current)
+
+    live = [(turn, cards) for turn, cards in turns if not turn.done]
+    for turn, _ in live:
+        reader.hold(turn.id)
+    if live:
+        _draw_stop_all(chat, stop_all, [turn for turn, _ in live])
+    _drain(services, live, partial(sidebar.indexing, services, indexing))
+    stop_all.empty()
+    if state.submission() is not None:
+        st.rerun()
+    if services.indexing.active:
+        _follow_indexing(services, indexing)
+
+
+Drawn = tuple[LiveTurn, dict[str, Card]]
+
+
+def _drain(services: Services, live: list[Drawn], show_indexing: Callable[[], None]) -> None:
+    """Write what changes into the cards until every turn is done."""
+    seen = {turn.id: -1 for turn, _ in live}
+    under_way = list(live)
+    while under_way:
+        began = time.monotonic()
+        for turn, cards in under_way:
+            version = turn.version
+            if version != seen[turn.id]:
+                seen[turn.id] = version
+                led = leaders(turn)
+                for name, card in cards.items():
+                    card.update(turn.answers[name], led.get(name, frozenset()))
+        under_way = [(turn, cards) for turn, cards in under_way if not _is_shown(turn, seen)]
+        show_indexing()
+        state.let_streamlit_interrupt()
+        if under_way:
+            _pace(began)
+            turn = under_way[0][0]
+            services.chat.wait(turn, seen[turn.id], IDLE_SECONDS)
+
+
+def _is_shown(turn: LiveTurn, seen: dict[str, int]) -> bool:
+    return turn.done and turn.version == seen[turn.id]
+
+
+def _pace(began: float) -> None:
+    """Leave at least `REPAINT_SECONDS` between two repaints: more cannot be seen."""
+    time.sleep(max(0.0, REPAINT_SECONDS - (time.monotonic() - began)))
+
+
+def _follow_indexing(services: Services, slot: DeltaGenerator) -> None:
+    """Show the reading of the knowledge folder until it ends; then draw the page anew."""
+    while services.indexing.active:
+        sidebar.indexing(services, slot)
+        services.indexing.wait(IDLE_SECONDS)
+        state.let_streamlit_interrupt()
+    st.rerun()
+
+
+def _drawn_turns(services: Services, turns: Sequence[LiveTurn]) -> list[Drawn]:
+    hidden = max(0, len(turns) - state.shown_turns())
+    if hidden:
+        st.button(
+            f"Show older questions ({hidden})",
+            key="show-older",
+            icon=":material/history:",
+            type="tertiary",
+            on_click=state.show_older,
+        )
+    return [(turn, _draw_turn(services, turn)) for turn in turns[hidden:]]
+
+
+def _draw_turn(services: Services, turn: LiveTurn) -> dict[str, Card]:
+    with st.container(key=f"asked-{turn.id}", horizontal=True, horizontal_alignment="right"):
+        st.markdown(text.plain_lines(turn.question), width="content", anchors=False)
+    actions = Actions(
+        stop=partial(_stop, services.chat, turn.id),
+        retry=partial(_retry, services),
+        vote=partial(_vote, services.chat),
+    )
+    with st.grid(max(1, len(turn.answers)), min_column_width=270, key=f"cards-{turn.id}"):
+        led = leaders(turn)
+        return {
+            name: Card(answer, _TITLES.get(name, name), actions, led.get(name, frozenset()))
+            for name, answer in turn.answers.items()
+        }
+
+
+def _draw_hero(services: Services, slot: DeltaGenerator) -> None:
+    with slot.container(key="hero", horizontal_alignment="center"):
+        st.markdown("# Which strategy answers best?", text_alignment="center", anchors=False)
+        badges = " ".join(
+            f":{theme.look(one.name).colour}-badge[{theme.look(one.name).icon} {one.title}]"
+            for one in STRATEGIES
+            if state.switched_on(one.name)
+        )
+        st.markdown(badges, text_alignment="center")
+        st.markdown(
+            ":gray[Ask once: every strategy answers at the same time, over one model. "
+            "Drop a document into the question and it is read first.]",
+            text_alignment="center",
+        )
+        examples = starters.questions(services)
+        with st.container(key="starters", horizontal=True, horizontal_alignment="center"):
+            for number, question in enumerate(examples):
+                st.button(
+                    text.plain(question),
+                    key=f"starter-{number}",
+                    on_click=state.submit,
+                    args=(question,),
+                )
+
+
+def _draw_stop_all(chat: Chat, slot: DeltaGenerator, live: Sequence[LiveTurn]) -> None:
+    with slot.container(horizontal=True, horizontal_alignment="center"):
+        st.button(
+            "Stop answering",
+            key="stop-all",
+            icon=":material/stop_circle:",
+            on_click=_stop_all,
+            args=(chat, [turn.id for turn in live]),
+        )
+
+
+def _asked(services: Services, current: str) -> LiveTurn | None:
+    """Read the documents of the next question, then ask it; nothing when none can be asked."""
+    waiting = state.submission()
+    if waiting is None:
+        return None
+    if current and services.chat.under_way(current) is not None:
+        st.caption(":material/schedule: The next question waits until this one is answered.")
+        return None
+    if waiting.files:
+        _read_documents(services, waiting)
+    if not waiting.question:
+        state.submission_done()
+        return None
+    strategies = [one.name for one in STRATEGIES if state.switched_on(one.name)]
+    if not strategies:
+        st.warning("Switch on at least one strategy, then ask again.", icon=":material/toggle_on:")
+        state.submission_done()
+        return None
+    try:
+        conversation = current or services.chat.create()
+        options = state.options(services.settings.seed)
+        turn = services.chat.ask(conversation, waiting.question, strategies, options)
+    except TriptychError as error:
+        st.error(text.plain(str(error)), icon=":material/error:")
+        state.submission_done()
+        return None
+    state.submission_done()
+    state.open_conversation(conversation)
+    return turn
+
+
+def _read_documents(services: Services, waiting: state.Submission) -> None:
+    """Show the documents being read, in a thread that a click does not interrupt."""
+    if waiting.reading is None:
+        waiting.reading = Indexing()
+        waiting.reading.active = True
+        events = add_uploads(services.library, waiting.files)
+        Thread(
+            target=waiting.reading.follow, args=(events,), name="triptych-reading", daemon=True
+        ).start()
+    work = waiting.reading
+    with st.container(key=f"reading-{waiting.id}"):
+        if waiting.question:
+            with st.container(horizontal=True, horizontal_alignment="right", key="asked-waiting"):
+                st.markdown(text.plain_lines(waiting.question), width="content")
+        progress = st.empty()
+        while work.active:
+            share = work.done / work.total if work.total else 0.0
+            name = text.plain(work.document) or "the documents"
+            progress.progress(min(share, 1.0), text=f"Reading {name}: {work.stage or 'starting'}")
+            work.wait(IDLE_SECONDS)
+            state.let_streamlit_interrupt()
+        progress.empty()
+        for result in work.results:
+            _show_result(result.name, result.status, result.passages, result.error)
+        if work.error:
+            st.error(text.plain(work.error), icon=":material/error:")
+
+
+def _show_result(name: str, status: str, passages: int, error: str | None) -> None:
+    shown = text.plain(name)
+    match status:
+        case "ready":
+            st.success(f"{shown} is in the library ({passages} passages).", icon=":material/check:")
+        case "failed":
+            st.error(text.plain(error or f"{name} could not be read."), icon=":material/error:")
+        case _:
+            st.info(f"{shown} is in the library already.", icon=":material/check:")
+
+
+def _known_conversation(chat: Chat) -> str:
+    """The open conversation, if there is one of that id."""
+    wanted = state.conversation_id()
+    if wanted and not any(row.id == wanted for row in chat.conversations()):
+        state.open_conversation("")
+        return ""
+    return wanted
+
+
+def _show_notice() -> None:
+    left = state.notice()
+    if left is not None:
+        message, failed = left
+        icon = ":material/error:" if failed else ":material/check:"
+        st.toast(text.plain(message), icon=icon)
+
+
+def _stop(chat: Chat, turn_id: str, strategy: str) -> None:
+    chat.stop(turn_id, strategy)
+
+
+def _stop_all(chat: Chat, turn_ids: Sequence[str]) -> None:
+    for turn_id in turn_ids:
+        chat.stop(turn_id)
+
+
+def _stop_strategy(chat: Chat, strategy: str) -> None:
+    """Stop one strategy in the open conversation's turn under way: it was switched off."""
+    current = state.conversation_id()
+    turn = chat.under_way(current) if current else None
+    if turn is not None and strategy in turn.answers:
+        chat.stop(turn.id, strategy)
+
+
+def _retry(services: Services, answer_id: str) -> None:
+    try:
+        services.chat.retry(answer_id, state.options(services.settings.seed))
+    except TriptychError as error:
+        state.notify(str(error), failed=True)
+
+
+def _vote(chat: Chat, answer_id: str, key: str) -> None:
+    thumb: int | None = st.session_state.get(key)
+    vote = 0 if thumb is None else (1 if thumb else -1)
+    try:
+        chat.vote(answer_id, vote)
+    except TriptychError as error:
+        state.notify(str(error), failed=True)

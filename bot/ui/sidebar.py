@@ -1,0 +1,238 @@
+"""The side bar of the chat page: strategies, how to answer, conversations, indexing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from bot.chat.strategies import STRATEGIES
+from bot.errors import TriptychError
+from bot.services import Services
+from bot.ui import state, text, theme
+
+_LISTED = 8
+
+
+def choices(services: Services, switched_off: Callable[[str], None]) -> None:
+    """The switches and sliders; they count from the moment they are moved.
+
+    Args:
+        switched_off: called with a strategy's name when it was just switched off.
+    """
+    st.button(
+        "New chat",
+        key="new-chat",
+        icon=":material/add:",
+        width="stretch",
+        on_click=state.open_conversation,
+        args=("",),
+    )
+    adapters = _fitting_adapters(services)
+    with st.container(key="strategies", gap="xsmall"):
+        st.markdown("**Strategies**")
+        for one in STRATEGIES:
+            usable = bool(adapters) or not one.adapted
+            key = state.strategy_key(one.name)
+            look = theme.look(one.name)
+            st.toggle(
+                f":{look.colour}[{look.icon}] {one.title}",
+                value=usable,
+                key=key,
+                disabled=not usable,
+                help=one.summary if usable else f"{one.summary} No adapter is installed.",
+                on_change=_toggled,
+                args=(one.name, switched_off),
+                bind="query-params",
+            )
+    with st.container(key="answers", gap="small"):
+        st.markdown("**Next answer**")
+        _sliders(services)
+        if len(adapters) > 1:
+            st.selectbox(
+                "Adapter",
+                adapters,
+                index=_index(adapters, services.default_adapter()),
+                key=state.ADAPTER,
+                persist_state="session",
+            )
+        else:
+            st.session_state[state.ADAPTER] = adapters[0] if adapters else ""
+
+
+def conversations(services: Services, current: str) -> None:
+    """The conversations, the newest first, with what can be done to the open one."""
+    chat = services.chat
+    rows = chat.conversations()
+    if not rows:
+        return
+    with st.container(key="conversations", gap=None):
+        st.markdown("**Conversations**")
+        for row in rows[:_LISTED]:
+            _conversation(services, row.id, row.title, is_open=row.id == current)
+        if len(rows) > _LISTED:
+            with st.expander(f"{len(rows) - _LISTED} older", key="older-conversations"):
+                for row in rows[_LISTED:]:
+                    _conversation(services, row.id, row.title, is_open=row.id == current)
+
+
+def indexing(services: Services, slot: DeltaGenerator) -> None:
+    """What the reading of the knowledge folder is doing, or what went wrong with it."""
+    work = services.indexing
+    if work.active:
+        done = f"{len(work.results)} read" if work.results else "starting"
+        name = f" · {text.plain(work.document)}" if work.document else ""
+        share = work.done / work.total if work.total else 0.0
+        slot.progress(min(share, 1.0), text=f"Reading the documents ({done}){name}")
+        return
+    problems = [*services.warm_up_errors.values(), *([work.error] if work.error else [])]
+    if problems:
+        slot.warning("  \n".join(text.plain(one) for one in problems), icon=":material/warning:")
+    else:
+        slot.empty()
+
+
+def _sliders(services: Services) -> None:
+    settings = services.settings
+    st.slider(
+        "Answer length",
+        min_value=16,
+        max_value=max(512, settings.answer_tokens),
+        value=settings.answer_tokens,
+        step=16,
+        format="%d tokens",
+        key=state.ANSWER_TOKENS,
+        bind="query-params",
+    )
+    st.slider(
+        "Temperature",
+        min_value=0.0,
+        max_value=2.0,
+        value=settings.temperature,
+        step=0.05,
+        key=state.TEMPERATURE,
+        help="0 always takes the likeliest word; higher is more varied.",
+        bind="query-params",
+    )
+    st.slider(
+        "Passages",
+        min_value=1,
+        max_value=8,
+        value=services.model.profile.passages,
+        key=state.PASSAGES,
+        help="How many passages of your documents RAG and Hybrid read. "
+        "The small embedded model answers best with one.",
+        bind="query-params",
+    )
+
+
+def _conversation(services: Services, row_id: str, title: str, *, is_open: bool) -> None:
+    key = f"conversation-{row_id}"
+    with st.container(key=f"row-{row_id}", horizontal=True, gap=None, wrap=False):
+        st.button(
+            text.plain(title) or "Untitled",
+            key=key,
+            type="secondary" if is_open else "tertiary",
+            width="stretch",
+            wrap=False,
+            on_click=state.open_conversation,
+            args=(row_id,),
+        )
+        if is_open:
+            with st.popover(
+                "Conversation menu", key=f"menu-{row_id}", icon=":material/more_horiz:"
+            ):
+                _menu(services, row_id, title)
+
+
+def _menu(services: Services, row_id: str, title: str) -> None:
+    chat = services.chat
+    name_key = f"name-{row_id}"
+    with st.form(f"rename-{row_id}", border=False):
+        st.text_input("Name", value=title, key=name_key, max_chars=120)
+        st.form_submit_button(
+            "Rename",
+            key=f"save-{row_id}",
+            icon=":material/edit:",
+            on_click=_rename,
+            args=(services, row_id, name_key),
+        )
+    with st.container(horizontal=True, gap="xsmall"):
+        st.download_button(
+            "Markdown",
+            data=lambda: chat.export_markdown(row_id),
+            file_name=f"{_file_stem(title)}.md",
+            mime="text/markdown",
+            key=f"markdown-{row_id}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "JSON",
+            data=lambda: chat.export_json(row_id),
+            file_name=f"{_file_stem(title)}.json",
+            mime="application/json",
+            key=f"json-{row_id}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    if not state.delete_to_confirm():
+        st.button(
+            "Delete",
+            key=f"delete-{row_id}",
+            icon=":material/delete:",
+            on_click=state.confirm_delete,
+            args=(True,),
+        )
+        return
+    st.markdown("Delete this conversation for good?")
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button(
+            "Delete it",
+            key=f"really-delete-{row_id}",
+            type="primary",
+            on_click=_delete,
+            args=(services, row_id),
+        )
+        st.button("Keep it", key=f"keep-{row_id}", on_click=state.confirm_delete, args=(False,))
+
+
+def _toggled(name: str, switched_off: Callable[[str], None]) -> None:
+    if not state.switched_on(name):
+        switched_off(name)
+
+
+def _rename(services: Services, row_id: str, name_key: str) -> None:
+    title = str(st.session_state[name_key]).strip()
+    if not title:
+        state.notify("A conversation needs a name.", failed=True)
+        return
+    try:
+        services.chat.rename(row_id, title)
+    except TriptychError as error:
+        state.notify(str(error), failed=True)
+
+
+def _delete(services: Services, row_id: str) -> None:
+    try:
+        services.chat.delete(row_id)
+    except TriptychError as error:
+        state.notify(str(error), failed=True)
+        return
+    state.open_conversation("")
+    state.notify("The conversation is deleted.")
+
+
+def _fitting_adapters(services: Services) -> list[str]:
+    base = services.model.weights.sha256
+    return [one.name for one in services.adapters() if one.base_sha256 == base]
+
+
+def _index(names: list[str], wanted: str) -> int:
+    return names.index(wanted) if wanted in names else 0
+
+
+def _file_stem(title: str) -> str:
+    kept = "".join(letter if letter.isalnum() else "-" for letter in title.lower())
+    return "-".join(part for part in kept.split("-") if part)[:60] or "conversation"

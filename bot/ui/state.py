@@ -1,0 +1,181 @@
+"""What one visitor is doing: typed access to session state and the page's address.
+
+Widget keys are spelled here once; code and tests find widgets by them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from uuid import uuid4
+
+import streamlit as st
+
+from bot.chat.compare import Options
+from bot.chat.live import Chat
+from bot.errors import ChatError
+from bot.services import Indexing
+
+ADDRESS_KEY = "c"
+ANSWER_TOKENS = "length"
+TEMPERATURE = "temperature"
+PASSAGES = "passages"
+ADAPTER = "adapter"
+
+_CONVERSATION = "_conversation"
+_SUBMISSIONS = "_submissions"
+_SHOWN_TURNS = "_shown_turns"
+_NOTICE = "_notice"
+_CONFIRM = "_confirm_delete"
+
+TURNS_SHOWN = 6
+
+
+@dataclass
+class Submission:
+    """A question on its way, with the documents that must be in the library first."""
+
+    question: str
+    files: tuple[tuple[str, bytes], ...] = ()
+    reading: Indexing | None = None
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+
+class Reader:
+    """One visitor's hold on the answers under way.
+
+    As long as somebody reads an answer, it is written to its end; when the visitor's session is
+    gone, the hold is let go of and the answer is cancelled after a grace period.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._owner = uuid4().hex
+        self._turns: set[str] = set()
+        self._gone = False
+        self._lock = Lock()
+
+    def hold(self, turn_id: str) -> None:
+        """Keep a turn alive; nothing happens when the session is already gone."""
+        with self._lock:
+            if not self._gone:
+                self._turns.add(turn_id)
+                self._chat.attach(turn_id, self._owner)
+
+    def let_go(self) -> None:
+        """The session is gone: nobody reads these turns here any more."""
+        with self._lock:
+            self._gone = True
+            with suppress(ChatError):  # the chat was closed first
+                for turn_id in self._turns:
+                    self._chat.detach(turn_id, self._owner)
+            self._turns.clear()
+
+
+@st.cache_resource(
+    scope="session", show_spinner=False, on_release=Reader.let_go, hash_funcs={Chat: id}
+)
+def reader(chat: Chat) -> Reader:
+    """This session's reader; released by Streamlit when the visitor's connection ends."""
+    return Reader(chat)
+
+
+def strategy_key(name: str) -> str:
+    """Key of the switch of a strategy."""
+    return f"use-{name}"
+
+
+def switched_on(name: str) -> bool:
+    """Whether the visitor wants this strategy to answer."""
+    return bool(st.session_state.get(strategy_key(name), False))
+
+
+def options(seed: int) -> Options:
+    """What the side bar says about the next answer."""
+    return Options(
+        answer_tokens=int(st.session_state[ANSWER_TOKENS]),
+        temperature=float(st.session_state[TEMPERATURE]),
+        seed=seed,
+        passages=int(st.session_state[PASSAGES]),
+        adapter=str(st.session_state.get(ADAPTER) or ""),
+    )
+
+
+def conversation_id() -> str:
+    """The open conversation; empty for a new one. The page's address wins, so that a reload
+    and a link reopen it; the session remembers it across a visit to another page."""
+    asked = st.query_params.get(ADDRESS_KEY, "")
+    if asked:
+        open_conversation(asked)
+    elif remembered := st.session_state.get(_CONVERSATION, ""):
+        st.query_params[ADDRESS_KEY] = remembered
+    return str(st.session_state.get(_CONVERSATION, ""))
+
+
+def open_conversation(conversation_id: str) -> None:
+    """Make a conversation the open one; empty for a new one."""
+    if st.session_state.get(_CONVERSATION) != conversation_id:
+        st.session_state[_CONVERSATION] = conversation_id
+        st.session_state[_SHOWN_TURNS] = TURNS_SHOWN
+        st.session_state[_CONFIRM] = False
+    if conversation_id:
+        st.query_params[ADDRESS_KEY] = conversation_id
+    else:
+        st.query_params.pop(ADDRESS_KEY, None)
+
+
+def submission() -> Submission | None:
+    """The next question on its way, if there is one."""
+    waiting = _submissions()
+    return waiting[0] if waiting else None
+
+
+def submit(question: str, files: tuple[tuple[str, bytes], ...] = ()) -> None:
+    """Put a question (or just documents) on its way, behind those that wait already."""
+    st.session_state[_SUBMISSIONS] = [*_submissions(), Submission(question, files)]
+
+
+def submission_done() -> None:
+    """Forget the first question on its way: it was asked."""
+    st.session_state[_SUBMISSIONS] = _submissions()[1:]
+
+
+def _submissions() -> list[Submission]:
+    return list(st.session_state.get(_SUBMISSIONS, ()))
+
+
+def shown_turns() -> int:
+    """How many of the newest turns are shown."""
+    return int(st.session_state.get(_SHOWN_TURNS, TURNS_SHOWN))
+
+
+def show_older() -> None:
+    """Show six more turns."""
+    st.session_state[_SHOWN_TURNS] = shown_turns() + TURNS_SHOWN
+
+
+def confirm_delete(wanted: bool) -> None:
+    """Ask, or stop asking, whether the open conversation shall really go."""
+    st.session_state[_CONFIRM] = wanted
+
+
+def delete_to_confirm() -> bool:
+    """Whether the visitor is being asked to confirm a deletion."""
+    return bool(st.session_state.get(_CONFIRM, False))
+
+
+def notify(message: str, *, failed: bool = False) -> None:
+    """Leave a sentence for the visitor, shown at the next drawing."""
+    st.session_state[_NOTICE] = (message, failed)
+
+
+def notice() -> tuple[str, bool] | None:
+    """The sentence that was left, once."""
+    left: tuple[str, bool] | None = st.session_state.pop(_NOTICE, None)
+    return left
+
+
+def let_streamlit_interrupt() -> None:
+    """A cheap point at which Streamlit can end this run in favour of a newer one."""
+    st.session_state.get(_CONVERSATION)

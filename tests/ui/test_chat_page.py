@@ -1,0 +1,160 @@
+"""The chat page in Streamlit's test harness, over a scripted model."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+from bot.services import Services
+from bot.testing import Reply, ScriptedModel
+from tests.ui.conftest import PageOver
+
+STRATEGIES = ("prompt", "few-shot", "rag", "adapter", "hybrid")
+
+
+def ask(page: AppTest, question: str) -> AppTest:
+    return page.chat_input(key="question").set_value(question).run()
+
+
+def shown(page: AppTest) -> str:
+    return "\n".join(element.value for element in page.markdown)
+
+
+def only(page: AppTest, *names: str) -> None:
+    """Switch on these strategies and no others."""
+    for name in STRATEGIES:
+        page.toggle(key=f"use-{name}").set_value(name in names)
+
+
+def newest(services: Services, page: AppTest) -> dict[str, str]:
+    """Text of the newest turn's answers by strategy, as recorded."""
+    conversation = services.chat.conversations()[0].id
+    return {
+        name: answer.text for name, answer in services.chat.turns(conversation)[-1].answers.items()
+    }
+
+
+def test_every_strategy_that_is_switched_on_answers(page_over: PageOver) -> None:
+    replies = [Reply(f"Answer number {number}.") for number in range(5)]
+    page, services = page_over(ScriptedModel(replies))
+    ask(page, "How hot?")
+    assert not page.exception
+    assert set(newest(services, page)) == set(STRATEGIES)
+    for number in range(5):
+        assert f"Answer number {number}." in shown(page)
+    assert shown(page).count(":green-badge[:material/check: done]") == 5
+
+
+def test_only_the_strategies_that_are_switched_on_answer(page_over: PageOver) -> None:
+    page, services = page_over(ScriptedModel([Reply("One."), Reply("Two.")]))
+    only(page, "prompt", "rag")
+    ask(page, "How hot?")
+    assert set(newest(services, page)) == {"prompt", "rag"}
+
+
+def test_no_strategy_switched_on_is_said_so(page_over: PageOver) -> None:
+    page, services = page_over(ScriptedModel())
+    only(page)
+    ask(page, "How hot?")
+    assert "Switch on at least one strategy" in page.warning[0].value
+    assert services.chat.conversations() == []
+
+
+def test_the_sliders_count_for_the_next_question(page_over: PageOver) -> None:
+    model = ScriptedModel([Reply("One.")])
+    page, _ = page_over(model)
+    only(page, "prompt")
+    page.slider(key="length").set_value(64)
+    page.slider(key="temperature").set_value(0.5)
+    ask(page, "How hot?")
+    assert (model.requests[0].max_tokens, model.requests[0].temperature) == (64, 0.5)
+
+
+def test_evidence_is_quoted_with_its_place_and_cannot_act(page_over: PageOver) -> None:
+    page, _ = page_over(ScriptedModel([Reply("Hot.")]))
+    only(page, "rag")
+    ask(page, "How hot?")
+    quote = next(text for text in (one.value for one in page.markdown) if text.startswith("> “"))
+    assert "\\!\\[leak\\]" in quote
+    assert "kilns \\<b\\>list\\<\\/b\\>\\.html · Heron 7 · page 3" in quote
+
+
+def test_the_exact_prompt_and_its_origin_are_on_the_card(page_over: PageOver) -> None:
+    model = ScriptedModel([Reply("Hot.")])
+    page, _ = page_over(model)
+    only(page, "prompt")
+    ask(page, "How hot, in :red[numbers]?")
+    sent = [message.content for message in model.requests[0].messages]
+    assert set(sent) <= {block.value for block in page.code}
+    assert any("seed 7" in caption.value for caption in page.caption)
+
+
+def test_a_failure_is_a_sentence_with_a_cure_and_keeps_the_text(page_over: PageOver) -> None:
+    page, services = page_over(
+        ScriptedModel([Reply("It was going so well", cut_at=3), Reply("Now it works.")])
+    )
+    only(page, "prompt")
+    ask(page, "How hot?")
+    assert "It was going" in shown(page)
+    assert ":red-badge[:material/error: failed]" in shown(page)
+    answer = services.chat.turns(services.chat.conversations()[0].id)[0].answers["prompt"]
+    assert answer.error
+    assert answer.cure
+    page.button(key=f"retry-{answer.id}").click().run()
+    assert "Now it works." in shown(page)
+    assert "failed]" not in shown(page)
+
+
+def test_a_vote_is_kept(page_over: PageOver) -> None:
+    page, services = page_over(ScriptedModel([Reply("Hot.")]))
+    only(page, "prompt")
+    ask(page, "How hot?")
+    conversation = services.chat.conversations()[0].id
+    answer = services.chat.turns(conversation)[0].answers["prompt"]
+    page.feedback(key=f"vote-{answer.id}").set_value(0).run()
+    assert services.chat.turns(conversation)[0].answers["prompt"].vote == -1
+
+
+def test_conversations_are_new_reopened_renamed_and_deleted(page_over: PageOver) -> None:
+    page, services = page_over(ScriptedModel([Reply("One."), Reply("Two.")]))
+    only(page, "prompt")
+    ask(page, "First topic")
+    first = services.chat.conversations()[0].id
+    assert page.query_params["c"] == first
+    page.button(key="new-chat").click().run()
+    assert "c" not in page.query_params
+    ask(page, "Second topic")
+    assert "First topic" not in shown(page)
+
+    page.button(key=f"conversation-{first}").click().run()
+    assert "First topic" in shown(page)
+    page.text_input(key=f"name-{first}").set_value("Renamed")
+    page.button(key=f"save-{first}").click().run()
+    assert page.button(key=f"conversation-{first}").label == "Renamed"
+
+    page.button(key=f"delete-{first}").click().run()
+    page.button(key=f"keep-{first}").click().run()
+    assert len(services.chat.conversations()) == 2
+    page.button(key=f"delete-{first}").click().run()
+    page.button(key=f"really-delete-{first}").click().run()
+    assert [row.title for row in services.chat.conversations()] == ["Second topic"]
+    assert "First topic" not in shown(page)
+
+
+def test_an_address_of_a_conversation_that_is_gone_opens_a_new_one(page_over: PageOver) -> None:
+    page, _ = page_over(ScriptedModel())
+    page.query_params["c"] = "0" * 32
+    page.run()
+    assert not page.exception
+    assert "Which strategy answers best?" in shown(page)
+
+
+def test_the_last_six_turns_are_shown_and_older_ones_on_request(page_over: PageOver) -> None:
+    page, _ = page_over(ScriptedModel(always=Reply("Yes.")))
+    only(page, "prompt")
+    for number in range(8):
+        ask(page, f"Question {number}x")
+    page.run()
+    assert "Question 1x" not in shown(page)
+    assert "Question 2x" in shown(page)
+    page.button(key="show-older").click().run()
+    assert "Question 0x" in shown(page)
