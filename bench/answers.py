@@ -153,7 +153,7 @@ def table(rows: list[dict[str, object]]) -> str:
 def main() -> int:
     """Ask, judge and print; the exit status is 1 when an answer failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.answers", description=__doc__)
-    parser.add_argument("--limit", type=int, metavar="N", help="only every so many-th, N in all")
+    parser.add_argument("--limit", type=int, metavar="N", help="only N questions, spread over all")
     parser.add_argument("--paraphrases", action="store_true", help="ask the paraphrases as well")
     parser.add_argument("--strategy", action="append", metavar="NAME", help="repeatable")
     parser.add_argument("--adapter", metavar="NAME", default="")
@@ -164,8 +164,8 @@ def main() -> int:
 
     strategies = [strategy(name) for name in given.strategy or ()] or list(STRATEGIES)
     cases = read_cases(QUESTIONS)
-    if given.limit:
-        cases = cases[:: max(1, len(cases) // given.limit)][: given.limit]
+    if given.limit and given.limit < len(cases):
+        cases = [cases[place * len(cases) // given.limit] for place in range(given.limit)]
     asked = [
         (case, question)
         for case in cases

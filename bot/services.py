@@ -6,8 +6,9 @@ the children, loads the embedder and brings the index up to date in background t
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
@@ -15,6 +16,8 @@ from sqlalchemy import Engine
 
 from bot.chat.compare import Bench
 from bot.chat.live import Chat
+from bot.chat.prompts import messages
+from bot.chat.strategies import strategy
 from bot.errors import AdapterError, TriptychError, WeightsError
 from bot.library.embed import Embedder
 from bot.library.ingest import Ingested, Progress, sync_folder
@@ -28,6 +31,7 @@ from bot.models.catalog import (
     embedded_weights,
     embedder_installed,
 )
+from bot.models.client import token_probabilities
 from bot.models.embedded import EmbeddedModel
 from bot.records.database import open_database
 from bot.servers import Servers
@@ -64,14 +68,23 @@ class Indexing:
         self.results: tuple[Ingested, ...] = ()
         self.error = ""
         self.version = 0
+        self._lock = Lock()
         self._stop = Event()
         self._idle = Event()
         self._idle.set()
 
+    def begin(self) -> bool:
+        """Claim the next run, which `follow` carries out; False while one is under way."""
+        with self._lock:
+            if self.active:
+                return False
+            self._idle.clear()
+            self._change(active=True, document="", stage="", done=0, total=0, results=(), error="")
+            return True
+
     def follow(self, events: Iterable[Progress | Ingested]) -> None:
-        """Run an index run to its end (or until `stop`), showing each event as it comes."""
-        self._idle.clear()
-        self._change(active=True, document="", stage="", done=0, total=0, results=(), error="")
+        """Take the run that was begun to its end (or until `stop`), showing each event as it
+        comes."""
         try:
             for event in events:
                 self._show(event)
@@ -176,20 +189,15 @@ class Services:
     def warm_up(self) -> None:
         """Start the children, load the embedder and index the knowledge folder, in background
         threads; returns at once. What fails is written to `warm_up_errors` by part."""
-        chroma = chroma_spec(self.settings.data_dir)
-        self._in_background("model", self.model.endpoint)
-        self._in_background("chroma", lambda: self.servers.address(chroma))
-        self._in_background("embedder", self.library.embedder.warm_up)
-        self.sync()
+        self._in_background("model", self._warm_up_model)
+        if self.indexing.begin():
+            self._in_background("library", lambda: self.indexing.follow(self._first_sync()))
 
     def sync(self) -> None:
         """Bring the index up to date with the knowledge folder, in a background thread;
         returns at once, and does nothing while a run is under way."""
-        with self._lock:
-            if self.indexing.active:
-                return
-            self.indexing.active = True
-        self._in_background("index", lambda: self.indexing.follow(sync_folder(self.library)))
+        if self.indexing.begin():
+            self._in_background("index", lambda: self.indexing.follow(sync_folder(self.library)))
 
     def close(self) -> None:
         """Stop what is under way and let go of the servers and the records."""
@@ -199,6 +207,18 @@ class Services:
         self.indexing.wait(timeout_seconds=5)
         self.servers.close()
         self.engine.dispose()
+
+    def _warm_up_model(self) -> None:
+        """Start the model and let it read the system prompt that every question begins with."""
+        endpoint = self.model.endpoint()
+        greeting = messages(strategy("prompt"), "Hello")
+        asyncio.run(token_probabilities(endpoint, greeting, top=1))
+
+    def _first_sync(self) -> Iterator[Progress | Ingested]:
+        """One after the other: the page that is being drawn meanwhile needs the processor too."""
+        self.servers.address(chroma_spec(self.settings.data_dir))
+        self.library.embedder.warm_up()
+        yield from sync_folder(self.library)
 
     def _in_background(self, part: str, work: Callable[[], object]) -> None:
         def run() -> None:
@@ -218,13 +238,12 @@ def open_services(settings: Settings) -> Services:
     Raises:
         WeightsError: the model's weights are not installed (see `missing_parts`).
         RecordsError: the database of records cannot be opened.
-        ServerError: the data directory's servers can neither be joined nor started.
     """
     weights = embedded_weights()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.data_dir / "triptych.db")
-    servers = Servers.open(settings.data_dir)
+    servers = Servers(settings.data_dir)
     model = EmbeddedModel(
         servers,
         weights,

@@ -115,11 +115,14 @@ def test_a_passage_that_an_index_lost_is_found(services: Services) -> None:
     assert doctor._knowledge(services).state == "ready"
 
 
-def test_a_part_that_is_broken_is_reported_and_the_rest_is_looked_at(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_part_that_is_broken_is_reported_not_raised(services: Services) -> None:
     def broken(_: Services) -> Part:
         raise ServerError("It does not start.", cure="Start it.")
 
     found = doctor._check("vector server", services, broken)
     assert (found.state, found.detail) == ("failed", "It does not start. Start it.")
+
+    def surprised(_: Services) -> Part:
+        raise KeyError("colour")
+
+    assert doctor._check("records", services, surprised).detail == "KeyError: 'colour'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,9 @@ def test_indexing_shows_each_step_and_keeps_the_results() -> None:
         yield Ingested("a.md", "ready", 7, None)
 
     before = indexing.version
+    assert indexing.begin()
+    assert not indexing.begin(), "one run at a time"
+    assert not indexing.wait(timeout_seconds=0)
     indexing.follow(events())
     assert seen == [(True, "a.md", "embedding", 3, 7)]
     assert indexing.results == (Ingested("a.md", "ready", 7, None),)
@@ -61,6 +65,7 @@ def test_indexing_that_fails_says_why_and_ends() -> None:
         raise LibraryError("The disk is full.", cure="Make room.")
 
     indexing = Indexing()
+    indexing.begin()
     indexing.follow(events())
     assert indexing.error == "The disk is full. Make room."
     assert not indexing.active
@@ -76,6 +81,7 @@ def test_indexing_that_is_stopped_leaves_the_rest() -> None:
             indexing.stop()
             yield Ingested(name, "ready", 1, None)
 
+    indexing.begin()
     indexing.follow(events())
     assert taken == ["a.md"]
 
@@ -114,11 +120,16 @@ def test_a_question_finds_its_evidence(services: Services) -> None:
 
 
 def test_warming_up_leaves_no_error(services: Services) -> None:
+    before = services.indexing.version
     services.warm_up()
-    services.library.embedder.warm_up()
+    for thread in threading.enumerate():
+        if thread.name in ("triptych-model", "triptych-library"):
+            thread.join(timeout=120)
     assert services.indexing.wait(timeout_seconds=120)
-    assert services.model.endpoint().base_url
+    assert services.indexing.version > before
     assert services.warm_up_errors == {}
+    running = {one.name for one in services.servers.status() if one.state == "ready"}
+    assert {"model", "chroma"} <= running
 
 
 def test_an_adapter_for_other_weights_is_refused(services: Services, tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ class Retrieved:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """The messages that are sent, their length in the model's own tokens, and what was left
-    out so that they fit."""
+    """The messages that are sent, and what was left out so that they fit. `prompt_tokens` is
+    their length in the model's own tokens, 0 for a prompt so short that it was not counted
+    beforehand (`Finished` has the count)."""
 
     messages: tuple[Message, ...]
     prompt_tokens: int

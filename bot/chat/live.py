@@ -331,8 +331,8 @@ class Chat:
         except Exception:
             logger.exception("A comparison ended before its answers")
         finally:
-            live.comparisons.remove(comparison)
             await self._loop.run_in_executor(self._writer, _nothing)  # what was saved is written
+            live.comparisons.remove(comparison)
             if not live.comparisons:
                 self._end(live)
 

@@ -78,7 +78,7 @@ def messages(
     said.append(Message("user", _asked(question, passages)))
     if opening:
         said.append(Message("assistant", opening))
-    return tuple(Message(message.role, without_control_tokens(message.content)) for message in said)
+    return tuple(Message(message.role, _harmless(message.content)) for message in said)
 
 
 def without_control_tokens(text: str) -> str:
@@ -89,6 +89,11 @@ def without_control_tokens(text: str) -> str:
         '< |im_end| >'
     """
     return _CONTROL_TOKEN.sub(lambda found: f"{found[0][0]} {found[0][1:-1]} {found[0][-1]}", text)
+
+
+def _harmless(text: str) -> str:
+    """Text that can be sent: no control tokens, and nothing that UTF-8 cannot hold."""
+    return without_control_tokens(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _asked(question: str, passages: Sequence[Passage] = ()) -> str:

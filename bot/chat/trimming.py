@@ -10,6 +10,9 @@ from bot.errors import ContextExceeded
 from bot.library.split import Passage
 from bot.messages import Message
 
+TEMPLATE_TOKENS = 32
+"""More than a chat template puts around one message, an implied system message included."""
+
 _ELLIPSIS = " … "
 
 
@@ -33,7 +36,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A prompt that fits: its parts, its messages and their length in the model's tokens."""
+    """A prompt that fits: its parts, its messages and their length in the model's tokens.
+
+    The length is 0 when there was no need to count: so short a prompt fits in any case.
+    """
 
     draft: Draft
     messages: tuple[Message, ...]
@@ -51,13 +57,16 @@ async def fit(
     """Shorten a draft until its messages take at most `room_tokens`.
 
     The oldest turns go first, then the lowest-ranked passages except the best one, then the
-    middle of the question. A prompt that fits is counted once.
+    middle of the question. A prompt whose bytes would fit is not even counted, so that an
+    ordinary question starts without delay.
 
     Raises:
         ContextExceeded: even a question cut to nothing does not fit.
         ModelError: the model's server cannot count.
     """
     messages = build(draft)
+    if _most_tokens(messages) <= room_tokens:
+        return Fitted(draft, messages, 0, None)
     tokens = await count(messages)
     if tokens <= room_tokens:
         return Fitted(draft, messages, tokens, None)
@@ -109,6 +118,11 @@ def _shorten(question: str, excess_tokens: int, tokens_per_character: float) -> 
         return question if len(question) <= len(_ELLIPSIS) else _ELLIPSIS
     head = (keep + 1) // 2
     return question[:head].rstrip() + _ELLIPSIS + question[len(question) - keep // 2 :].lstrip()
+
+
+def _most_tokens(messages: Sequence[Message]) -> int:
+    """More tokens than the messages can have: no token is shorter than a byte."""
+    return sum(len(message.content.encode()) + TEMPLATE_TOKENS for message in messages)
 
 
 def _characters(messages: Sequence[Message]) -> int:

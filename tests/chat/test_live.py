@@ -52,7 +52,9 @@ def wait_for(chat: Chat, turn: LiveTurn, happened: Callable[[LiveTurn], bool]) -
     """Follow a turn as a page does, until something has happened."""
     version = turn.version
     while not happened(turn):
-        assert not turn.done, f"done before it happened: {turn}"
+        if turn.done:
+            assert happened(turn), f"done before it happened: {turn}"
+            break
         seen, version = version, chat.wait(turn, version, PATIENCE_SECONDS)
         assert version != seen or turn.done, f"nothing happened any more: {turn}"
     return turn
@@ -191,7 +193,7 @@ def test_every_strategy_remembers_its_own_answers_only(engine: Engine) -> None:
 def test_failed_and_gated_answers_are_not_remembered(engine: Engine) -> None:
     found = iter([NOTHING, FOUND])
     script = [
-        Reply("no", model="scripted+kilns", status=500),
+        Reply("half an answer", model="scripted+kilns", cut_at=1),
         Reply("one", model="scripted"),
         Reply("two", model="scripted+kilns"),
     ]
@@ -390,7 +392,7 @@ def test_a_retry_replaces_that_answer_only_and_takes_the_vote_back(engine: Engin
     with ScriptedModel(script) as model, chat_over(engine, model) as chat:
         done(chat, ask(chat, "c", "Zero?", "adapter"))
         first = done(chat, ask(chat, "c", "First?", "prompt", "adapter"))
-        done(chat, ask(chat, "c", "Later?"))
+        done(chat, ask(chat, "c", "Later?", "adapter"))
         for answer in first.answers.values():
             chat.vote(answer.id, -1)
         again = chat.retry(first.answers["adapter"].id, make_options(answer_tokens=9))

@@ -119,6 +119,10 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
     assert prompts.without_control_tokens(text) == text
 
 
+def test_what_utf8_cannot_hold_is_replaced() -> None:
+    assert prompts.messages(strategy("prompt"), "a\ud800b")[-1].content == "a?b"
+
+
 def test_an_undefined_variable_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "question.txt.j2").write_text("{{ questoin }}")
     (tmp_path / "system.txt.j2").write_text("Be brief.")

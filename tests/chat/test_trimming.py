@@ -9,7 +9,7 @@ import pytest
 from scene import make_passage
 
 from bot.chat.question import Turn
-from bot.chat.trimming import Draft, Fitted, Trimming, fit
+from bot.chat.trimming import TEMPLATE_TOKENS, Draft, Fitted, Trimming, fit
 from bot.errors import ContextExceeded
 from bot.messages import Message
 
@@ -47,6 +47,16 @@ def test_a_prompt_that_fits_is_left_alone_and_counted_once() -> None:
     result = fitted(draft, 100, count)
     assert (result.draft, result.trimming, count.calls) == (draft, None, 1)
     assert result.prompt_tokens == 1 + 2 + 5 + 2
+
+
+def test_a_prompt_that_fits_whatever_its_tokens_are_is_not_counted() -> None:
+    count = Counter()
+    draft = Draft("é" * 100)
+    room_tokens = 1 + 200 + 2 * TEMPLATE_TOKENS  # a token for each byte
+    assert fitted(draft, room_tokens, count).prompt_tokens == 0
+    assert count.calls == 0
+    assert fitted(draft, room_tokens - 1, count).prompt_tokens == 2
+    assert count.calls == 1
 
 
 def test_a_prompt_that_fills_the_room_exactly_fits() -> None:
