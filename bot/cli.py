@@ -12,23 +12,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
-from bot import __version__
+from bot import commands, terminal
+from bot.commands import Outcome, UsageError
 from bot.errors import TriptychError
-
-if TYPE_CHECKING:
-    from bot.chat.compare import Comparison
-    from bot.library.ingest import Ingested, Progress
-    from bot.library.retrieve import Evidence
-    from bot.services import Services
-    from bot.tuning.adapters import Adapter
-
-Document = dict[str, Any]
+from bot.terminal import Document
 
 INTERRUPTED = 130
 _DESCRIPTION = """\
@@ -38,22 +30,10 @@ The strategies are prompt, few-shot, rag, adapter and hybrid. Every command work
 records, documents and servers as the page, also while the page runs."""
 _EXAMPLES = """\
 examples:
-  python -m bot ask "How hot does the KL-200 get?"
-  python -m bot ask "How hot does the KL-200 get?" --strategy rag --strategy hybrid --json
+  python -m bot ask "How hot can the Heron 7 get?"
+  python -m bot ask "How hot can the Heron 7 get?" --strategy rag --strategy hybrid --json
   python -m bot ingest handbook.pdf prices.csv
   python -m bot train examples.jsonl --name mine && python -m bot ask … --adapter mine"""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command made: its JSON document, and whether it succeeded."""
-
-    document: Document
-    ok: bool = True
-
-
-class UsageError(Exception):
-    """The command line itself is wrong."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,9 +104,6 @@ def _quieten() -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
-# ---------------------------------------------------------------- the command line
-
-
 class _Parser(argparse.ArgumentParser):
     """Raises instead of exiting, so that a wrong command line can be reported as JSON."""
 
@@ -151,10 +128,10 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="store_true", dest="version", help="show the version and exit"
     )
-    parser.set_defaults(run=_version, show=_show_version)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    parser.set_defaults(run=commands.run_version, show=terminal.show_version)
+    entries = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
 
-    ask = _command(commands, "ask", _ask, _show_nothing, "put a question to several strategies")
+    ask = _command(entries, "ask", terminal.show_nothing, "put a question to several strategies")
     ask.add_argument("question", metavar="QUESTION", help="the question, in quotes")
     ask.add_argument(
         "--strategy",
@@ -175,7 +152,7 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
     )
     ask.add_argument("--seed", metavar="N", type=_number(int, 0, 2**31 - 1), help="of the sampling")
 
-    ingest = _command(commands, "ingest", _ingest, _show_ingested, "put documents into the library")
+    ingest = _command(entries, "ingest", terminal.show_ingested, "put documents into the library")
     ingest.add_argument(
         "paths",
         metavar="PATH",
@@ -185,18 +162,18 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
         "knowledge folder is read again",
     )
 
-    search = _command(commands, "search", _search, _show_found, "search the library, with scores")
+    search = _command(entries, "search", terminal.show_found, "search the library, with scores")
     search.add_argument("query", metavar="QUERY", help="what to look for, in quotes")
     search.add_argument(
         "--top", metavar="N", type=_number(int, 1, 50), default=5, help="how many (default: 5)"
     )
 
-    _command(commands, "documents", _documents, _show_documents, "list what is in the library")
+    _command(entries, "documents", terminal.show_documents, "list what is in the library")
 
-    forget = _command(commands, "forget", _forget, _show_forgotten, "delete a document")
+    forget = _command(entries, "forget", terminal.show_forgotten, "delete a document")
     forget.add_argument("name", metavar="NAME", help="as `documents` lists it; its file goes too")
 
-    train = _command(commands, "train", _train, _show_trained, "fine-tune an adapter")
+    train = _command(entries, "train", terminal.show_trained, "fine-tune an adapter")
     train.add_argument("examples", metavar="EXAMPLES", type=Path, help="chat examples, JSON Lines")
     train.add_argument("--name", metavar="NAME", required=True, help="name of the adapter")
     train.add_argument("--epochs", metavar="N", type=_number(int, 1, 1000), help="passes over all")
@@ -204,30 +181,28 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
     train.add_argument("--learning-rate", metavar="RATE", type=_number(float, 1e-7, 1.0))
     train.add_argument("--seed", metavar="N", type=_number(int, 0, 2**31 - 1))
 
-    _command(commands, "adapters", _adapters, _show_adapters, "list the fine-tuned adapters")
+    _command(entries, "adapters", terminal.show_adapters, "list the fine-tuned adapters")
     _command(
-        commands,
+        entries,
         "doctor",
-        _doctor,
-        _show_doctor,
+        terminal.show_doctor,
         "check every part, and that the experiment is controlled",
     )
     return parser
 
 
 def _command(
-    commands: Any,
+    entries: Any,
     name: str,
-    run: Callable[[argparse.Namespace, TextIO | None], Outcome],
     show: Callable[[Document, TextIO], None],
     summary: str,
 ) -> argparse.ArgumentParser:
     sentence = f"{summary[0].upper()}{summary[1:]}."
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=sentence)
+    parser: argparse.ArgumentParser = entries.add_parser(name, help=summary, description=sentence)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document and nothing else"
     )
-    parser.set_defaults(run=run, show=show)
+    parser.set_defaults(run=getattr(commands, f"run_{name}"), show=show)
     return parser
 
 
@@ -252,414 +227,3 @@ def _strategy_name(text: str) -> str:
         return strategy(text).name
     except TriptychError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
-
-
-# ---------------------------------------------------------------- commands
-
-
-@contextmanager
-def _services() -> Iterator[Services]:
-    from bot.services import open_services
-    from bot.settings import read_settings
-
-    services = open_services(read_settings())
-    try:
-        yield services
-    finally:
-        services.close()
-
-
-def _version(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    if not options.version:
-        raise UsageError("A command is needed. See `python -m bot --help`.")
-    return Outcome({"version": __version__})
-
-
-def _ask(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    import asyncio
-
-    from bot.chat.compare import Options, compare
-    from bot.chat.question import Question
-    from bot.chat.strategies import STRATEGIES, strategy
-
-    text = options.question.strip()
-    if not text:
-        raise TriptychError("The question is empty.", cure="Write it in quotes after `ask`.")
-    chosen = [strategy(name) for name in dict.fromkeys(options.strategy or ())]
-    chosen = chosen or list(STRATEGIES)
-    with _services() as services:
-        if any(one.retrieves for one in chosen):
-            _index_when_empty(services)
-        settings, profile = services.settings, services.model.profile
-        adapter = options.adapter or services.default_adapter()
-        comparison = compare(
-            services.bench,
-            Question(text, {}),
-            chosen,
-            Options(
-                answer_tokens=_given(options.max_tokens, settings.answer_tokens),
-                temperature=_given(options.temperature, settings.temperature),
-                seed=_given(options.seed, settings.seed),
-                passages=_given(options.passages, profile.passages),
-                adapter=adapter if any(one.adapted for one in chosen) else "",
-            ),
-        )
-        answers = asyncio.run(_follow(comparison, output))
-    ordered = [answers[one.name] for one in chosen]
-    succeeded = all(answer["status"] == "complete" for answer in ordered)
-    return Outcome({"question": text, "answers": ordered}, succeeded)
-
-
-async def _follow(comparison: Comparison, output: TextIO | None) -> dict[str, Document]:
-    """Every strategy's answer as a document, shown on `output` when it is finished."""
-    from contextlib import aclosing
-
-    from bot.chat.events import Failed, Finished, Retrieved
-
-    answers: dict[str, Document] = {}
-    evidence: dict[str, tuple[Evidence, ...]] = {}
-    async with aclosing(aiter(comparison)) as events:
-        async for name, event in events:
-            match event:
-                case Retrieved():
-                    evidence[name] = event.evidence
-                case Finished() | Failed():
-                    answers[name] = _answer(name, event, evidence.get(name, ()))
-                    if output is not None:
-                        _show_answer(answers[name], output)
-    return answers
-
-
-def _answer(name: str, event: Any, evidence: tuple[Evidence, ...]) -> Document:
-    from dataclasses import asdict
-
-    from bot.chat.events import Finished
-
-    finished = event if isinstance(event, Finished) else None
-    return {
-        "strategy": name,
-        "status": "complete" if finished else "failed",
-        "text": event.text,
-        "evidence": [
-            {"document": one.document, "quote": one.quote, "score": round(float(one.score), 4)}
-            for one in evidence
-        ],
-        "first_token_seconds": _seconds(finished.first_token_seconds) if finished else None,
-        "total_seconds": _seconds(finished.total_seconds) if finished else None,
-        "prompt_tokens": finished.prompt_tokens if finished else 0,
-        "answer_tokens": finished.answer_tokens if finished else 0,
-        "fingerprint": asdict(finished.fingerprint) if finished else None,
-        "error": None if finished else f"{event.message} {event.cure}".strip(),
-    }
-
-
-def _ingest(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from bot.library.ingest import add_files, sync_folder
-
-    with _services() as services:
-        if options.paths:
-            results = _report(add_files(services.library, options.paths))
-        else:
-            results = _report(sync_folder(services.library))
-    documents = [
-        {
-            "name": one.name,
-            "status": one.status,
-            "passages": one.passages,
-            "error": one.error or None,
-        }
-        for one in results
-    ]
-    return Outcome({"documents": documents}, all(one.status != "failed" for one in results))
-
-
-def _search(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from bot.library.retrieve import search
-
-    with _services() as services:
-        _index_when_empty(services)
-        found = search(services.library, options.query, top=options.top)
-    passages = [
-        {
-            "document": one.passage.document,
-            "heading": one.passage.heading,
-            "text": one.passage.text,
-            "quote": one.quote,
-            "score": round(float(one.score), 4),
-            "dense_score": round(float(one.dense_score), 4),
-            "keyword_score": round(float(one.keyword_score), 4),
-        }
-        for one in found
-    ]
-    return Outcome({"passages": passages})
-
-
-def _documents(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from dataclasses import asdict
-
-    from bot.library.ingest import documents
-
-    with _services() as services:
-        rows = [asdict(row) for row in documents(services.library)]
-    return Outcome({"documents": [row | {"error": row["error"] or None} for row in rows]})
-
-
-def _forget(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from bot.library.ingest import forget
-
-    with _services() as services:
-        forget(services.library, options.name)
-    return Outcome({"name": options.name, "status": "removed"})
-
-
-def _train(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from contextlib import closing
-
-    from bot.chat.prompts import system_prompt
-    from bot.models.catalog import embedded_weights
-    from bot.settings import read_settings
-    from bot.tuning.recipe import TrainingRecipe
-    from bot.tuning.train import TrainingStep, run_training
-
-    settings, weights = read_settings(), embedded_weights()
-    choices = {
-        name: getattr(options, name)
-        for name in ("epochs", "rank", "learning_rate", "seed")
-        if getattr(options, name) is not None
-    }
-    recipe = TrainingRecipe(system_prompt=system_prompt(), base_sha256=weights.sha256, **choices)
-    losses: list[float] = []
-    trained: Document = {}
-    job = run_training(options.examples, recipe, weights.path, settings.adapters_dir, options.name)
-    with _StatusLine() as status, closing(job) as events:  # type: ignore[type-var]
-        for event in events:
-            if isinstance(event, TrainingStep):
-                losses.append(event.loss)
-                status.show(
-                    f"step {event.step} of {event.steps}  loss {event.loss:.3f}  "
-                    f"{event.tokens_per_second:.0f} tokens/s  {event.seconds_left:.0f} s left"
-                )
-            else:
-                trained = _adapter(event)
-    return Outcome(
-        {"adapter": trained, "steps": len(losses), "loss": losses[-1] if losses else None}
-    )
-
-
-def _adapters(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from bot.settings import read_settings
-    from bot.tuning.adapters import adapters, broken_adapters
-
-    folder = read_settings().adapters_dir
-    broken = [{"name": one.name, "error": one.reason} for one in broken_adapters(folder)]
-    return Outcome({"adapters": [_adapter(one) for one in adapters(folder)], "broken": broken})
-
-
-def _adapter(adapter: Adapter) -> Document:
-    from dataclasses import asdict
-
-    return {
-        "name": adapter.name,
-        "sha256": adapter.sha256,
-        "base_sha256": adapter.base_sha256,
-        "size_bytes": adapter.size_bytes,
-        "created_at": adapter.created_at,
-        "recipe": asdict(adapter.recipe),
-    }
-
-
-def _doctor(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from bot import doctor
-    from bot.services import missing_parts
-
-    missing = missing_parts()
-    if missing:
-        report = doctor.report_missing(missing)
-    else:
-        with _services() as services:
-            report = doctor.examine(services)
-    return Outcome(report.as_dict(), report.ok)
-
-
-def _index_when_empty(services: Services) -> None:
-    """On a fresh machine the first question would find nothing: read the knowledge folder."""
-    from bot.library.ingest import documents, sync_folder
-
-    if not documents(services.library):
-        print("The index is empty: reading the knowledge folder.", file=sys.stderr)
-        _report(sync_folder(services.library))
-
-
-def _report(events: Iterable[Progress | Ingested]) -> list[Ingested]:
-    """Run an index run to its end, with its progress on standard error."""
-    from bot.library.ingest import Progress
-
-    results: list[Ingested] = []
-    with _StatusLine() as status:
-        for event in events:
-            if isinstance(event, Progress):
-                status.show(f"{event.document}: {event.stage} {event.done}/{event.total}")
-            else:
-                results.append(event)
-                if event.status != "unchanged":
-                    status.keep(f"{event.name}: {event.error or event.status}")
-    return results
-
-
-def _given(value: Any, default: Any) -> Any:
-    return default if value is None else value
-
-
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-# ---------------------------------------------------------------- for a person
-
-
-class _StatusLine:
-    """One line on a terminal's standard error that is written over; silent where there is none."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-
-    def __enter__(self) -> _StatusLine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._clear()
-
-    def show(self, text: str) -> None:
-        if self._shown:
-            sys.stderr.write(f"\r\x1b[K{_printable(text)[:100]}")
-            sys.stderr.flush()
-
-    def keep(self, text: str) -> None:
-        self._clear()
-        print(_printable(text), file=sys.stderr)
-
-    def _clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-def _printable(text: str) -> str:
-    """The text without control characters: a document must not steer the terminal."""
-    return "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
-
-
-def _show_nothing(document: Document, output: TextIO) -> None:
-    """Each answer was shown when it was finished."""
-
-
-def _show_version(document: Document, output: TextIO) -> None:
-    print(f"Triptych {document['version']}", file=output)
-
-
-def _show_answer(answer: Document, output: TextIO) -> None:
-    print(f"\n── {answer['strategy']} ──", file=output)
-    if answer["text"]:
-        print(_printable(answer["text"]), file=output)
-    if answer["error"]:
-        print(f"Failed: {answer['error']}", file=output)
-    for one in answer["evidence"]:
-        print(f"  “{_printable(one['quote'])}” — {_printable(one['document'])}", file=output)
-    if answer["status"] == "complete":
-        first = answer["first_token_seconds"]
-        reached = "" if first is None else f"first token {first:.2f} s, "
-        print(
-            f"  {reached}{answer['total_seconds']:.2f} s, {answer['prompt_tokens']} prompt + "
-            f"{answer['answer_tokens']} answer tokens",
-            file=output,
-        )
-    output.flush()
-
-
-def _show_ingested(document: Document, output: TextIO) -> None:
-    _show_table(
-        ("document", "status", "passages", ""),
-        [
-            (one["name"], one["status"], str(one["passages"]), one["error"] or "")
-            for one in document["documents"]
-        ],
-        output,
-    )
-
-
-def _show_found(document: Document, output: TextIO) -> None:
-    if not document["passages"]:
-        print("Nothing was found.", file=output)
-    for one in document["passages"]:
-        print(
-            f"{one['score']:.3f}  (dense {one['dense_score']:.3f}, keyword "
-            f"{one['keyword_score']:.3f})  {_printable(one['document'])} — "
-            f"{_printable(one['heading'])}\n       “{_printable(one['quote'])}”",
-            file=output,
-        )
-
-
-def _show_documents(document: Document, output: TextIO) -> None:
-    _show_table(
-        ("document", "type", "kilobytes", "passages", "status", "updated"),
-        [
-            (
-                one["name"],
-                one["kind"],
-                f"{one['size_bytes'] / 1000:.1f}",
-                str(one["passages"]),
-                one["error"] or one["status"],
-                one["updated_at"],
-            )
-            for one in document["documents"]
-        ],
-        output,
-    )
-
-
-def _show_forgotten(document: Document, output: TextIO) -> None:
-    print(f"{document['name']} is forgotten.", file=output)
-
-
-def _show_trained(document: Document, output: TextIO) -> None:
-    print(
-        f"{document['adapter']['name']} is trained: {document['steps']} steps, "
-        f"loss {document['loss']:.3f}, {document['adapter']['size_bytes'] / 1e6:.1f} MB.",
-        file=output,
-    )
-
-
-def _show_adapters(document: Document, output: TextIO) -> None:
-    rows = [
-        (one["name"], f"{one['size_bytes'] / 1e6:.1f}", one["created_at"], "")
-        for one in document["adapters"]
-    ]
-    rows += [(one["name"], "", "", one["error"]) for one in document["broken"]]
-    _show_table(("adapter", "megabytes", "trained", ""), rows, output)
-
-
-def _show_doctor(document: Document, output: TextIO) -> None:
-    _show_table(
-        ("part", "version", "address", "state", ""),
-        [
-            (one["name"], one["version"], one["address"], one["state"], one["detail"])
-            for one in document["parts"]
-        ],
-        output,
-    )
-    print(file=output)
-    for proof in document["proofs"]:
-        mark = "proved" if proof["passed"] else "FAILED"
-        print(f"{mark}  {proof['name']}: {_printable(proof['detail'])}", file=output)
-    print("All is well." if document["ok"] else "Something is wrong: see above.", file=output)
-
-
-def _show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], output: TextIO) -> None:
-    if not rows:
-        print("There is none.", file=output)
-        return
-    table = [head, *(tuple(_printable(cell) for cell in row) for row in rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
-    for row in table:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip(), file=output)

@@ -1,8 +1,8 @@
 """Every setting, read once, typed, with units in names.
 
 A setting comes from the environment (``TRIPTYCH_…``) or from a ``.env`` file beside ``app.py``;
-the environment wins. Only `app.py`, `bot/cli.py` and `bot/services.py` read settings: every room
-below receives plain values.
+the environment wins. Only `app.py`, `bot/commands.py` and `bot/services.py` read settings: every
+room below receives plain values.
 """
 
 from __future__ import annotations

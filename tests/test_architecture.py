@@ -21,6 +21,8 @@ FLOORS = (
     {"bot.services"},
     {"bot.doctor"},
     {"bot.ui"},
+    {"bot.terminal"},
+    {"bot.commands"},
     {"bot.cli", "app"},
     {"bot.__main__"},
 )
@@ -44,7 +46,7 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "chromadb", "peft", "
     "langchain_core",
     "langchain_text_splitters",
 }
-SETTINGS_READERS = {"app", "bot.cli", "bot.services", "bot.settings"}
+SETTINGS_READERS = {"app", "bot.commands", "bot.services", "bot.settings"}
 DANGEROUS = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
 

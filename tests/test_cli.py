@@ -330,12 +330,12 @@ def test_help_names_every_command_and_loads_nothing_heavy(bare: Home) -> None:
 def test_what_libraries_print_stays_out_of_standard_output() -> None:
     script = (
         "import os, sys\n"
-        "from bot import cli\n"
+        "from bot import cli, commands\n"
         "def noisy(options, output):\n"
         "    os.write(1, b'native noise\\n')\n"
         "    print('python noise')\n"
-        "    return cli.Outcome({'version': 'quiet'})\n"
-        "cli._version = noisy\n"
+        "    return commands.Outcome({'version': 'quiet'})\n"
+        "commands.run_version = noisy\n"
         "status = cli.main(['--version'])\n"
         "print('afterwards')\n"
         "sys.exit(status)\n"
@@ -350,6 +350,6 @@ def test_what_libraries_print_stays_out_of_standard_output() -> None:
 
 
 def test_the_terminal_is_not_steered_by_a_document() -> None:
-    from bot.cli import _printable
+    from bot.terminal import printable
 
-    assert _printable("a\x1b]0;owned\x07b\n\tc") == "a]0;ownedb\n\tc"
+    assert printable("a\x1b]0;owned\x07b\n\tc") == "a]0;ownedb\n\tc"

@@ -1,0 +1,290 @@
+"""What each command does: services in, one JSON document out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bot import __version__
+from bot.errors import TriptychError
+from bot.terminal import Document, StatusLine, show_answer
+
+if TYPE_CHECKING:
+    from bot.chat.compare import Comparison
+    from bot.library.ingest import Ingested, Progress
+    from bot.library.retrieve import Evidence
+    from bot.services import Services
+    from bot.tuning.adapters import Adapter
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command made: its JSON document, and whether it succeeded."""
+
+    document: Document
+    ok: bool = True
+
+
+class UsageError(Exception):
+    """The command line itself is wrong."""
+
+
+@contextmanager
+def _services() -> Iterator[Services]:
+    from bot.services import open_services
+    from bot.settings import read_settings
+
+    services = open_services(read_settings())
+    try:
+        yield services
+    finally:
+        services.close()
+
+
+def run_version(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    if not options.version:
+        raise UsageError("A command is needed. See `python -m bot --help`.")
+    return Outcome({"version": __version__})
+
+
+def run_ask(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    import asyncio
+
+    from bot.chat.compare import Options, compare
+    from bot.chat.question import Question
+    from bot.chat.strategies import STRATEGIES, strategy
+
+    text = options.question.strip()
+    if not text:
+        raise TriptychError("The question is empty.", cure="Write it in quotes after `ask`.")
+    chosen = [strategy(name) for name in dict.fromkeys(options.strategy or ())]
+    chosen = chosen or list(STRATEGIES)
+    with _services() as services:
+        if any(one.retrieves for one in chosen):
+            _index_when_empty(services)
+        settings, profile = services.settings, services.model.profile
+        adapter = options.adapter or services.default_adapter()
+        comparison = compare(
+            services.bench,
+            Question(text, {}),
+            chosen,
+            Options(
+                answer_tokens=_given(options.max_tokens, settings.answer_tokens),
+                temperature=_given(options.temperature, settings.temperature),
+                seed=_given(options.seed, settings.seed),
+                passages=_given(options.passages, profile.passages),
+                adapter=adapter if any(one.adapted for one in chosen) else "",
+            ),
+        )
+        answers = asyncio.run(_follow(comparison, output))
+    ordered = [answers[one.name] for one in chosen]
+    succeeded = all(answer["status"] == "complete" for answer in ordered)
+    return Outcome({"question": text, "answers": ordered}, succeeded)
+
+
+async def _follow(comparison: Comparison, output: TextIO | None) -> dict[str, Document]:
+    """Every strategy's answer as a document, shown on `output` when it is finished."""
+    from contextlib import aclosing
+
+    from bot.chat.events import Failed, Finished, Retrieved
+
+    answers: dict[str, Document] = {}
+    evidence: dict[str, tuple[Evidence, ...]] = {}
+    async with aclosing(aiter(comparison)) as events:
+        async for name, event in events:
+            match event:
+                case Retrieved():
+                    evidence[name] = event.evidence
+                case Finished() | Failed():
+                    answers[name] = _answer(name, event, evidence.get(name, ()))
+                    if output is not None:
+                        show_answer(answers[name], output)
+    return answers
+
+
+def _answer(name: str, event: Any, evidence: tuple[Evidence, ...]) -> Document:
+    from dataclasses import asdict
+
+    from bot.chat.events import Finished
+
+    finished = event if isinstance(event, Finished) else None
+    return {
+        "strategy": name,
+        "status": "complete" if finished else "failed",
+        "text": event.text,
+        "evidence": [
+            {"document": one.document, "quote": one.quote, "score": round(float(one.score), 4)}
+            for one in evidence
+        ],
+        "first_token_seconds": _seconds(finished.first_token_seconds) if finished else None,
+        "total_seconds": _seconds(finished.total_seconds) if finished else None,
+        "prompt_tokens": finished.prompt_tokens if finished else 0,
+        "answer_tokens": finished.answer_tokens if finished else 0,
+        "fingerprint": asdict(finished.fingerprint) if finished else None,
+        "error": None if finished else f"{event.message} {event.cure}".strip(),
+    }
+
+
+def run_ingest(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from bot.library.ingest import add_files, sync_folder
+
+    with _services() as services:
+        if options.paths:
+            results = _report(add_files(services.library, options.paths))
+        else:
+            results = _report(sync_folder(services.library))
+    documents = [
+        {
+            "name": one.name,
+            "status": one.status,
+            "passages": one.passages,
+            "error": one.error or None,
+        }
+        for one in results
+    ]
+    return Outcome({"documents": documents}, all(one.status != "failed" for one in results))
+
+
+def run_search(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from bot.library.retrieve import search
+
+    with _services() as services:
+        _index_when_empty(services)
+        found = search(services.library, options.query, top=options.top)
+    passages = [
+        {
+            "document": one.passage.document,
+            "heading": one.passage.heading,
+            "text": one.passage.text,
+            "quote": one.quote,
+            "score": round(float(one.score), 4),
+            "dense_score": round(float(one.dense_score), 4),
+            "keyword_score": round(float(one.keyword_score), 4),
+        }
+        for one in found
+    ]
+    return Outcome({"passages": passages})
+
+
+def run_documents(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from dataclasses import asdict
+
+    from bot.library.ingest import documents
+
+    with _services() as services:
+        rows = [asdict(row) for row in documents(services.library)]
+    return Outcome({"documents": [row | {"error": row["error"] or None} for row in rows]})
+
+
+def run_forget(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from bot.library.ingest import forget
+
+    with _services() as services:
+        forget(services.library, options.name)
+    return Outcome({"name": options.name, "status": "removed"})
+
+
+def run_train(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from contextlib import closing
+
+    from bot.chat.prompts import system_prompt
+    from bot.models.catalog import embedded_weights
+    from bot.settings import read_settings
+    from bot.tuning.recipe import TrainingRecipe
+    from bot.tuning.train import TrainingStep, run_training
+
+    settings, weights = read_settings(), embedded_weights()
+    choices = {
+        name: getattr(options, name)
+        for name in ("epochs", "rank", "learning_rate", "seed")
+        if getattr(options, name) is not None
+    }
+    recipe = TrainingRecipe(system_prompt=system_prompt(), base_sha256=weights.sha256, **choices)
+    losses: list[float] = []
+    trained: Document = {}
+    job = run_training(options.examples, recipe, weights.path, settings.adapters_dir, options.name)
+    with StatusLine() as status, closing(job) as events:  # type: ignore[type-var]
+        for event in events:
+            if isinstance(event, TrainingStep):
+                losses.append(event.loss)
+                status.show(
+                    f"step {event.step} of {event.steps}  loss {event.loss:.3f}  "
+                    f"{event.tokens_per_second:.0f} tokens/s  {event.seconds_left:.0f} s left"
+                )
+            else:
+                trained = _adapter(event)
+    return Outcome(
+        {"adapter": trained, "steps": len(losses), "loss": losses[-1] if losses else None}
+    )
+
+
+def run_adapters(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from bot.settings import read_settings
+    from bot.tuning.adapters import adapters, broken_adapters
+
+    folder = read_settings().adapters_dir
+    broken = [{"name": one.name, "error": one.reason} for one in broken_adapters(folder)]
+    return Outcome({"adapters": [_adapter(one) for one in adapters(folder)], "broken": broken})
+
+
+def _adapter(adapter: Adapter) -> Document:
+    from dataclasses import asdict
+
+    return {
+        "name": adapter.name,
+        "sha256": adapter.sha256,
+        "base_sha256": adapter.base_sha256,
+        "size_bytes": adapter.size_bytes,
+        "created_at": adapter.created_at,
+        "recipe": asdict(adapter.recipe),
+    }
+
+
+def run_doctor(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from bot import doctor
+    from bot.services import missing_parts
+
+    missing = missing_parts()
+    if missing:
+        report = doctor.report_missing(missing)
+    else:
+        with _services() as services:
+            report = doctor.examine(services)
+    return Outcome(report.as_dict(), report.ok)
+
+
+def _index_when_empty(services: Services) -> None:
+    """On a fresh machine the first question would find nothing: read the knowledge folder."""
+    from bot.library.ingest import documents, sync_folder
+
+    if not documents(services.library):
+        print("The index is empty: reading the knowledge folder.", file=sys.stderr)
+        _report(sync_folder(services.library))
+
+
+def _report(events: Iterable[Progress | Ingested]) -> list[Ingested]:
+    """Run an index run to its end, with its progress on standard error."""
+    from bot.library.ingest import Progress
+
+    results: list[Ingested] = []
+    with StatusLine() as status:
+        for event in events:
+            if isinstance(event, Progress):
+                status.show(f"{event.document}: {event.stage} {event.done}/{event.total}")
+            else:
+                results.append(event)
+                if event.status != "unchanged":
+                    status.keep(f"{event.name}: {event.error or event.status}")
+    return results
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

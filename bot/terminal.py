@@ -1,0 +1,157 @@
+"""The documents of the command line, shown to a person in a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+Document = dict[str, Any]
+
+
+class StatusLine:
+    """One line on a terminal's standard error that is written over; silent where there is none."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __enter__(self) -> StatusLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def show(self, text: str) -> None:
+        if self._shown:
+            sys.stderr.write(f"\r\x1b[K{printable(text)[:100]}")
+            sys.stderr.flush()
+
+    def keep(self, text: str) -> None:
+        self._clear()
+        print(printable(text), file=sys.stderr)
+
+    def _clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a document must not steer the terminal."""
+    return "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
+
+
+def show_nothing(document: Document, output: TextIO) -> None:
+    """Each answer was shown when it was finished."""
+
+
+def show_version(document: Document, output: TextIO) -> None:
+    print(f"Triptych {document['version']}", file=output)
+
+
+def show_answer(answer: Document, output: TextIO) -> None:
+    print(f"\n── {answer['strategy']} ──", file=output)
+    if answer["text"]:
+        print(printable(answer["text"]), file=output)
+    if answer["error"]:
+        print(f"Failed: {answer['error']}", file=output)
+    for one in answer["evidence"]:
+        print(f"  “{printable(one['quote'])}” — {printable(one['document'])}", file=output)
+    if answer["status"] == "complete":
+        first = answer["first_token_seconds"]
+        reached = "" if first is None else f"first token {first:.2f} s, "
+        print(
+            f"  {reached}{answer['total_seconds']:.2f} s, {answer['prompt_tokens']} prompt + "
+            f"{answer['answer_tokens']} answer tokens",
+            file=output,
+        )
+    output.flush()
+
+
+def show_ingested(document: Document, output: TextIO) -> None:
+    _show_table(
+        ("document", "status", "passages", ""),
+        [
+            (one["name"], one["status"], str(one["passages"]), one["error"] or "")
+            for one in document["documents"]
+        ],
+        output,
+    )
+
+
+def show_found(document: Document, output: TextIO) -> None:
+    if not document["passages"]:
+        print("Nothing was found.", file=output)
+    for one in document["passages"]:
+        print(
+            f"{one['score']:.3f}  (dense {one['dense_score']:.3f}, keyword "
+            f"{one['keyword_score']:.3f})  {printable(one['document'])} — "
+            f"{printable(one['heading'])}\n       “{printable(one['quote'])}”",
+            file=output,
+        )
+
+
+def show_documents(document: Document, output: TextIO) -> None:
+    _show_table(
+        ("document", "type", "kilobytes", "passages", "status", "updated"),
+        [
+            (
+                one["name"],
+                one["kind"],
+                f"{one['size_bytes'] / 1000:.1f}",
+                str(one["passages"]),
+                one["error"] or one["status"],
+                one["updated_at"],
+            )
+            for one in document["documents"]
+        ],
+        output,
+    )
+
+
+def show_forgotten(document: Document, output: TextIO) -> None:
+    print(f"{document['name']} is forgotten.", file=output)
+
+
+def show_trained(document: Document, output: TextIO) -> None:
+    print(
+        f"{document['adapter']['name']} is trained: {document['steps']} steps, "
+        f"loss {document['loss']:.3f}, {document['adapter']['size_bytes'] / 1e6:.1f} MB.",
+        file=output,
+    )
+
+
+def show_adapters(document: Document, output: TextIO) -> None:
+    rows = [
+        (one["name"], f"{one['size_bytes'] / 1e6:.1f}", one["created_at"], "")
+        for one in document["adapters"]
+    ]
+    rows += [(one["name"], "", "", one["error"]) for one in document["broken"]]
+    _show_table(("adapter", "megabytes", "trained", ""), rows, output)
+
+
+def show_doctor(document: Document, output: TextIO) -> None:
+    _show_table(
+        ("part", "version", "address", "state", ""),
+        [
+            (one["name"], one["version"], one["address"], one["state"], one["detail"])
+            for one in document["parts"]
+        ],
+        output,
+    )
+    print(file=output)
+    for proof in document["proofs"]:
+        mark = "proved" if proof["passed"] else "FAILED"
+        print(f"{mark}  {proof['name']}: {printable(proof['detail'])}", file=output)
+    print("All is well." if document["ok"] else "Something is wrong: see above.", file=output)
+
+
+def _show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], output: TextIO) -> None:
+    if not rows:
+        print("There is none.", file=output)
+        return
+    table = [head, *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip(), file=output)
