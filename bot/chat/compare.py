@@ -237,7 +237,11 @@ class Comparison:
         sampling = Sampling(answer.max_tokens, self._options.temperature, self._options.seed)
         opening = answer.messages[-1].content if answer.messages[-1].role == "assistant" else ""
         pieces = client.stream(
-            endpoint, answer.messages, sampling, timeout_seconds=self._bench.timeout_seconds
+            endpoint,
+            answer.messages,
+            sampling,
+            timeout_seconds=self._bench.timeout_seconds,
+            reuse_prompt=bool(self._question.history.get(answer.strategy.name)),
         )
         async with aclosing(pieces):
             async for piece in pieces:

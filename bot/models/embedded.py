@@ -33,7 +33,6 @@ class EmbeddedModel:
         self.profile = replace(profile, context_tokens=min(context_tokens, profile.context_tokens))
         self.weights = weights
         self._servers = servers
-        self._context_tokens = min(context_tokens, profile.context_tokens)
         self._threads = (threads + 1) // 2
 
     def endpoint(self, adapter: AdapterWeights | None = None, *, scale: float = 1.0) -> Endpoint:
@@ -64,7 +63,7 @@ class EmbeddedModel:
             *("--sha256", self.weights.sha256),
             *("--alias", _model_name(self.weights, adapter)),
             *("--port", "{port}"),
-            *("--context-tokens", str(self._context_tokens)),
+            *("--context-tokens", str(self.profile.context_tokens)),
             *("--threads", str(self._threads)),
         ]
         if adapter is None:

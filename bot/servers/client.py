@@ -125,7 +125,7 @@ def _join_supervisor(data_dir: Path) -> tuple[Contact, socket.socket]:
                 if joined is not None:
                     return joined
                 _start_supervisor(data_dir)
-    except (OSError, Timeout) as error:
+    except (OSError, Timeout, subprocess.TimeoutExpired) as error:
         raise ServerError(
             f"The servers of {data_dir} cannot be started: {error}.",
             cure="Check that the folder can be written to.",
@@ -152,15 +152,17 @@ def _lease(data_dir: Path) -> tuple[Contact, socket.socket] | None:
 def _start_supervisor(data_dir: Path) -> None:
     """Start the supervisor as a process of its own and wait until it can be reached."""
     log = data_dir / "logs" / "supervisor.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
             [sys.executable, "-m", "bot.servers.supervisor", str(data_dir)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
             cwd=_ROOT,
             start_new_session=True,
-        )
+        ) as process,
+    ):
         report, _ = process.communicate(timeout=SUPERVISOR_START_TIMEOUT_SECONDS)
     try:
         error = json.loads(report)["error"]

@@ -21,20 +21,24 @@ PR_SET_PDEATHSIG = 1
 def main(parent: int, command: list[str]) -> NoReturn:
     """Become the command, or hold it until it ends or the parent is gone."""
     if not _die_with_parent():
-        sys.exit(_hold(command))
+        sys.exit(hold(command))
     if os.getppid() != parent:  # it died before the wish could be made
         sys.exit(1)
-    os.execvp(command[0], command)  # noqa: S606  (there is no shell, which is the point)
+    try:
+        os.execvp(command[0], command)  # noqa: S606  (there is no shell, which is the point)
+    except OSError as error:
+        sys.exit(f"{command[0]} cannot be run: {error.strerror}")
 
 
 def _die_with_parent() -> bool:
     """Ask the kernel to kill this process when its parent ends; kept when it becomes another."""
-    if not sys.platform.startswith("linux") or os.environ.get("TRIPTYCH_LEASH") == "hold":
+    if not sys.platform.startswith("linux"):
         return False
     return bool(ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0)
 
 
-def _hold(command: list[str]) -> int:
+def hold(command: list[str]) -> int:
+    """Run the command until it ends, or until standard input closes."""
     child = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def kill_at_end_of_input() -> None:
