@@ -205,6 +205,7 @@ class Services:
         if self._chat is not None:
             self._chat.close()
         self.indexing.wait(timeout_seconds=5)
+        self.library.vectors.close()
         self.servers.close()
         self.engine.dispose()
 

@@ -75,13 +75,15 @@ class Embedder:
                 vectors = self._model.encode(
                     list(texts),
                     batch_size=BATCH_TEXTS,
-                    normalize_embeddings=True,
                     convert_to_numpy=True,
                     show_progress_bar=False,
                 )
             except Exception as error:
                 raise EmbedderError("The embedding model failed on a text.") from error
-        return np.asarray(vectors, dtype=np.float32)
+        # Made length 1 here: in bfloat16 it would be off by some thousandths.
+        exact = np.asarray(vectors, dtype=np.float32)
+        unit: NDArray[np.float32] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+        return unit
 
     def embed_again(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The same as `embed`, quick for texts that were lately given to this method.

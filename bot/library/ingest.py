@@ -355,8 +355,8 @@ def _twin(library: Library, name: str, sha256: str) -> str:
     return next(
         (
             other.name
-            for other in records.stored_documents(library.engine)
-            if other.sha256 == sha256 and other.name != name and other.status == "ready"
+            for other in records.documents_of(library.engine, sha256)
+            if other.name != name and other.status == "ready"
             if _path(library, other.name).is_file()
         ),
         "",
@@ -380,8 +380,9 @@ def _is_current(document: StoredDocument, path: Path, stored: dict[str, StoredDo
 
 def _incomplete(library: Library, stored: Iterable[StoredDocument]) -> set[str]:
     """Documents called ready of which an index has lost a passage."""
+    by_content = records.passage_ids(library.engine)
     ids = {
-        document.name: [p.id for p in records.passages_of(library.engine, document.sha256)]
+        document.name: by_content.get(document.sha256, [])
         for document in stored
         if document.status == "ready"
     }

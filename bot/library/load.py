@@ -195,7 +195,9 @@ def _read_pdf(path: Path) -> tuple[str, Outline]:
             path.name, "is encrypted.", cure="Save it without a password, then add it again."
         )
     pages = list(_loaders().PyPDFLoader(str(path), mode="page").lazy_load())
-    own_title = one_line(str(pages[0].metadata.get("title") or "")) if pages else ""
+    if not any(page.page_content.strip() for page in pages):
+        return "", Outline()
+    own_title = one_line(str(pages[0].metadata.get("title") or ""))
     if _MEANINGLESS_TITLE.match(own_title):
         own_title = ""
     first_lines = (one_line(page.page_content.strip().split("\n", 1)[0]) for page in pages)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from bot.library.formats.outline import one_line
 
 LONGEST_NAME = 120
+_LONGEST_SUFFIX = 12
 _MOST_BYTES = 240
 _FORBIDDEN = re.compile(r'[<>:"|?*%]')
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
@@ -23,7 +24,9 @@ def safe_name(name: str) -> str:
     if _RESERVED.fullmatch(last):
         last = f"_{last}"
     suffix = PurePosixPath(last).suffix
+    if len(suffix) > _LONGEST_SUFFIX:
+        suffix = ""
     stem = last.removesuffix(suffix).rstrip(". ")[: LONGEST_NAME - len(suffix)]
-    while len(f"{stem}{suffix}".encode()) > _MOST_BYTES:
-        stem = stem[:-1]
+    room = _MOST_BYTES - len(suffix.encode())
+    stem = stem.encode()[:room].decode(errors="ignore").rstrip(". ")
     return f"{stem}{suffix}" if stem else "document"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from bot.servers import ServerAddress, ServerSpec
 
 _COLLECTION = "passages"
 _IDS_PER_REQUEST = 1000
+TIMEOUT_SECONDS = 60.0
 
 _Answer = TypeVar("_Answer")
 
@@ -247,6 +249,8 @@ class VectorStore:
     def _close(self) -> None:
         if self._client is not None:
             self._client.close()
+            for session in _sessions(self._client):
+                session.close()
         self._client = self._collection = None
         self._base_url = ""
 
@@ -263,12 +267,30 @@ def _client(base_url: str) -> Any:
     from chromadb.config import Settings
 
     address = urlsplit(base_url)
-    return chromadb.HttpClient(
-        host=address.hostname or "127.0.0.1",
+    host = address.hostname or "127.0.0.1"
+    _reach_directly(host)
+    client = chromadb.HttpClient(
+        host=host,
         port=address.port or 80,
         ssl=address.scheme == "https",
         settings=Settings(anonymized_telemetry=False),
     )
+    for session in _sessions(client):
+        session.timeout = httpx.Timeout(TIMEOUT_SECONDS)
+    return client
+
+
+def _sessions(client: Any) -> list[httpx.Client]:
+    """The connections of a client, which chromadb neither closes nor limits in time."""
+    return [client._server._session, client._admin_client._server._session]
+
+
+def _reach_directly(host: str) -> None:
+    """Keep requests to this machine away from a proxy that the environment may name."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        hosts = os.environ.get(variable, "")
+        if host in ("127.0.0.1", "localhost") and host not in hosts.split(","):
+            os.environ[variable] = f"{hosts},{host}".lstrip(",")
 
 
 def _existing(client: Any) -> Any:

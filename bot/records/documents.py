@@ -113,6 +113,14 @@ def stored_document(engine: Engine, name: str) -> StoredDocument | None:
         return _document(record) if record else None
 
 
+def documents_of(engine: Engine, sha256: str) -> list[StoredDocument]:
+    """The documents that have this content, by name."""
+    statement = select(DocumentRecord).where(DocumentRecord.sha256 == sha256)
+    with Session(engine) as session:
+        records = session.scalars(statement.order_by(DocumentRecord.name))
+        return [_document(record) for record in records]
+
+
 def save_document(engine: Engine, document: StoredDocument) -> None:
     """Write a document's record, replacing the one of the same name."""
     with Session(engine) as session, session.begin():
@@ -175,6 +183,15 @@ def passages_of(engine: Engine, sha256: str) -> list[StoredPassage]:
             .order_by(PassageRecord.number)
         )
         return [_passage(record) for record in records]
+
+
+def passage_ids(engine: Engine) -> dict[str, list[str]]:
+    """The ids of all passages by the hash of the content they were cut from."""
+    found: dict[str, list[str]] = {}
+    with Session(engine) as session:
+        for sha256, id_ in session.execute(select(PassageRecord.sha256, PassageRecord.id)):
+            found.setdefault(sha256, []).append(id_)
+    return found
 
 
 def searchable_passages(engine: Engine, ids: Sequence[str]) -> dict[str, StoredPassage]:

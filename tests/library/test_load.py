@@ -244,7 +244,7 @@ def test_pdf_title_is_the_first_line_when_its_own_says_nothing(tmp_path: Path) -
 
 def test_pdf_without_text_asks_for_ocr(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match=r"holds no text.*OCR"):
-        _load(tmp_path, "scan.pdf", pdf_bytes([]))
+        _load(tmp_path, "scan.pdf", pdf_bytes([], [], title="Scanned"))
 
 
 def test_pdf_with_a_password_says_so(tmp_path: Path) -> None:

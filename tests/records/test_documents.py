@@ -16,6 +16,8 @@ from bot.records.documents import (
     delete_document,
     delete_passages,
     document_rows,
+    documents_of,
+    passage_ids,
     passages_of,
     save_document,
     save_passages,
@@ -79,6 +81,16 @@ def test_passages_come_back_in_reading_order_and_are_replaced(engine: Engine) ->
     found = passages_of(engine, "s1")
     assert [p.number for p in found] == list(range(700))
     assert found[3].text == "New"
+
+
+def test_content_leads_to_its_documents_and_passages(engine: Engine) -> None:
+    save_document(engine, DOCUMENT)
+    save_document(engine, replace(DOCUMENT, name="copy.md", status="duplicate"))
+    save_document(engine, replace(DOCUMENT, name="other.md", sha256="s2"))
+    save_passages(engine, [*_passages("s1", 2), *_passages("s2", 1)])
+    assert [d.name for d in documents_of(engine, "s1")] == ["copy.md", "rules.md"]
+    ids = {sha256: sorted(some) for sha256, some in passage_ids(engine).items()}
+    assert ids == {"s1": ["s1-0000", "s1-0001"], "s2": ["s2-0000"]}
 
 
 def test_only_passages_of_ready_documents_are_searchable(engine: Engine) -> None:

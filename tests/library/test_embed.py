@@ -1,0 +1,81 @@
+"""The embedder gives unit vectors in which meaning is near."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from bot.errors import EmbedderError
+from bot.library import embed
+from bot.library.embed import Embedder
+
+
+@pytest.mark.integration
+def test_vectors_are_unit_float32_and_near_in_meaning(embedder: Embedder) -> None:
+    texts = ["How hot is the oven?", "The temperature of the oven is high", "Our office dog"]
+    vectors = embedder.embed(texts)
+    assert vectors.shape == (3, 384)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2, vectors @ vectors.T
+
+
+@pytest.mark.integration
+def test_embedding_again_gives_the_same(embedder: Embedder) -> None:
+    texts = ["A row.", "Another row.", "A row."]
+    first = embedder.embed_again(texts)
+    assert first.shape == (3, 384)
+    assert np.array_equal(first[0], first[2])
+    assert np.array_equal(first, embedder.embed_again(texts))
+    assert np.all(np.sum(first * embedder.embed(texts), axis=1) > 0.999)
+
+
+@pytest.mark.integration
+def test_remembered_texts_are_limited(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "REMEMBERED_TEXTS", 2)
+    assert embedder.embed_again(["a", "b", "c"]).shape == (3, 384)
+    assert len(embedder._recent) == 2
+
+
+@pytest.mark.integration
+def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
+    assert embedder.embed([]).shape == (0, 384)
+    assert embedder.embed_again([]).shape == (0, 384)
+
+
+@pytest.mark.integration
+def test_threads_may_share_it(embedder: Embedder) -> None:
+    texts = [f"text number {n}" for n in range(4)]
+    found: dict[str, np.ndarray] = {}
+
+    def work(text: str) -> None:
+        found[text] = embedder.embed([text])[0]
+
+    threads = [Thread(target=work, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    together = embedder.embed(texts)
+    assert all(found[t] @ v > 0.999 for t, v in zip(texts, together, strict=True))
+
+
+@pytest.mark.integration
+def test_identity_names_the_weights(embedder: Embedder) -> None:
+    name, sha256 = embedder.identity.split("@")
+    assert name == "all-MiniLM-L6-v2"
+    assert len(sha256) == 64
+
+
+def test_missing_weights_name_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(embed, "distribution", missing)
+    with pytest.raises(EmbedderError, match="make setup"):
+        Embedder().embed(["text"])
+    with pytest.raises(EmbedderError, match="make setup"):
+        _ = Embedder().identity

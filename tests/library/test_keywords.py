@@ -1,0 +1,88 @@
+"""Keyword search knows identifiers, endings of words and rare words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.library.keywords import KeywordIndex, terms
+from bot.records.database import open_database
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[KeywordIndex]:
+    engine = open_database(tmp_path / "triptych.db")
+    yield KeywordIndex(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Heron-5X", ["heron-5x", "heron", "5x"]),
+        ("Heron 5X", ["heron", "5x", "heron-5x"]),
+        ("the Wren 3 and Wren 4", ["wren", "3", "wren-3", "wren", "4", "wren-4"]),
+        ("firing fired fires", ["fire", "fire", "fire"]),
+        ("£1,185.50", ["1185.50"]),
+        ("What is the of and", []),
+        ("max_hours", ["max-hours", "max", "hour"]),
+        ("1200 °C", ["1200", "c"]),
+    ],
+)
+def test_terms(text: str, found: list[str]) -> None:
+    assert terms(text) == found
+
+
+def test_the_passage_with_the_rare_word_comes_first(index: KeywordIndex) -> None:
+    index.add({"a": "the kiln is hot", "b": "the kiln needs a thermocouple", "c": "a cold kiln"})
+    assert index.search("kiln thermocouples", 3)[0][0] == "b"
+
+
+def test_identifiers_are_told_apart(index: KeywordIndex) -> None:
+    index.add({"w3": "The Wren 3 holds 38 litres.", "w4": "The Wren 4 holds 57 litres."})
+    assert index.search("How much does a Wren-4 hold?", 1)[0][0] == "w4"
+    assert index.search("How much does a wren 3 hold?", 1)[0][0] == "w3"
+
+
+def test_scores_are_bm25(index: KeywordIndex) -> None:
+    index.add({"a": "kiln kiln glaze", "b": "glaze"})
+    ((_, score),) = index.search("kiln", 5)
+    # idf = ln(1 + (2 - 1 + .5) / (1 + .5)); two occurrences in 3 terms, where 2 are average
+    assert score == pytest.approx(0.6931 * 2 * 1.9 / (2 + 0.9 * (0.6 + 0.4 * 1.5)), rel=1e-3)
+
+
+def test_scores_of_chosen_passages_include_those_without_a_match(index: KeywordIndex) -> None:
+    index.add({"a": "kiln", "b": "glaze"})
+    scores = index.scores("kiln", ["a", "b", "unknown"])
+    assert scores["a"] == index.search("kiln", 1)[0][1]
+    assert (scores["b"], scores["unknown"]) == (0.0, 0.0)
+
+
+def test_the_weight_of_a_query_counts_unknown_words(index: KeywordIndex) -> None:
+    index.add({"a": "kiln", "b": "glaze"})
+    assert index.weight("kiln saxophone") > index.weight("kiln") > 0
+    assert index.weight("the of") == 0
+
+
+def test_adding_again_replaces(index: KeywordIndex) -> None:
+    index.add({"a": "kiln"})
+    index.add({"a": "glaze"})
+    assert index.search("kiln", 5) == []
+    assert [id_ for id_, _ in index.search("glaze", 5)] == ["a"]
+
+
+def test_deleted_passages_are_gone(index: KeywordIndex) -> None:
+    index.add({"a": "kiln", "b": "kiln"})
+    index.delete(["a", "unknown"])
+    assert index.present(["a", "b"]) == {"b"}
+    assert [id_ for id_, _ in index.search("kiln", 5)] == ["b"]
+    index.clear()
+    assert index.search("kiln", 5) == []
+
+
+@pytest.mark.parametrize("query", ["", "???", "the of and", "'; DROP TABLE x; --", "saxophone"])
+def test_queries_without_known_words_find_nothing(index: KeywordIndex, query: str) -> None:
+    index.add({"a": "kiln"})
+    assert index.search(query, 5) == []
