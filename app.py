@@ -9,18 +9,29 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit.starlette import App
 
-from bot.services import open_services
-from bot.settings import read_settings
 from bot.ui import house
 from bot.ui.security import SecurityHeaders, server_error
 
-house.build_with(lambda: open_services(read_settings()))
+if TYPE_CHECKING:
+    from bot.services import Services
+
+
+def build() -> Services:
+    """The services by the settings; imported here, while the browser is loading the page."""
+    from bot.services import open_services
+    from bot.settings import read_settings
+
+    return open_services(read_settings())
+
+
+house.build_with(build)
 
 
 @asynccontextmanager

@@ -139,9 +139,9 @@ class Card:
             on_change=self._actions.vote,
             args=(answer.id, vote_key),
         )
-        if answer.text:
+        if written := answer.text.strip():
             with self._copy.container(key=f"copy-{answer.id}", width="content"):
-                st.code(answer.text, language=None)
+                st.code(written, language=None)
         self._retry.button(
             "Retry",
             key=f"retry-{answer.id}",
@@ -157,7 +157,7 @@ class Card:
         with self._prompt.popover(
             "Prompt", key=f"prompt-{answer.id}", icon=":material/data_object:", type="tertiary"
         ):
-            st.markdown(f"**The exact prompt that was sent** · {answer.prompt_tokens} tokens")
+            st.markdown("**The exact prompt that was sent**")
             if note := _trimming_note(answer.trimming):
                 st.caption(note)
             for message in answer.prompt:
@@ -226,7 +226,8 @@ def _figures(answer: LiveAnswer, leads_in: frozenset[str]) -> str:
         figures.append(f":{colour}-badge[:material/speed: {rate}]")
     if answer.answer_tokens:
         total = f" · {answer.total_seconds:.1f} s" if answer.total_seconds is not None else ""
-        figures.append(f":gray-badge[{answer.answer_tokens} tokens{total}]")
+        unit = "token" if answer.answer_tokens == 1 else "tokens"
+        figures.append(f":gray-badge[{answer.answer_tokens} {unit}{total}]")
     if _cut_at_length(answer):
         figures.append(":gray-badge[:material/straighten: length reached]")
     return " ".join(figures)
@@ -260,7 +261,8 @@ def _origin(answer: LiveAnswer) -> str:
     adapter = f" · adapter `{mark.adapter_sha256[:12]}`" if mark.adapter_sha256 else ""
     passages = f" · passages {', '.join(f'`{one}`' for one in mark.passage_ids)}"
     return (
-        f"weights `{mark.weights_sha256[:12]}`{adapter} · prompt `{mark.prompt_sha256[:12]}`"
+        f"{answer.prompt_tokens} prompt tokens · prompt `{mark.prompt_sha256[:12]}`"
+        f" · weights `{mark.weights_sha256[:12]}`{adapter}"
         f" · temperature {mark.sampling.get('temperature', 0):g} · seed {mark.seed}"
         f"{passages if mark.passage_ids else ''}"
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Thread
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -18,15 +17,12 @@ from bot.chat.answers import LiveTurn
 from bot.chat.live import Chat
 from bot.chat.strategies import STRATEGIES
 from bot.errors import TriptychError
-from bot.library.ingest import add_uploads
-from bot.library.load import SUFFIXES
-from bot.services import Indexing, Services
-from bot.ui import sidebar, starters, state, text, theme
+from bot.services import Services
+from bot.ui import asking, sidebar, starters, state, text, theme
 from bot.ui.cards import Actions, Card, leaders
 
 REPAINT_SECONDS = 0.05
 IDLE_SECONDS = 0.25
-LONGEST_QUESTION = 8000
 
 _TITLES = {one.name: one.title for one in STRATEGIES}
 
@@ -35,12 +31,14 @@ def page(services: Services) -> None:
     """Draw the page and, while answers are being written, keep drawing them."""
     chat = services.chat
     reader = state.reader(chat)
+    asking.settle()
     current = _known_conversation(chat)
 
     with st.sidebar:
         sidebar.choices(services, partial(_stop_strategy, chat))
         conversations = st.container()
         indexing = st.empty()
+        sidebar.indexing(services, indexing)
     _show_notice()
     with st.container(key="thread"):
         hero = st.empty()
@@ -48,21 +46,12 @@ def page(services: Services) -> None:
         arriving = st.container()
     with st.bottom:
         stop_all = st.empty()
-    typed = st.chat_input(
-        "Ask all strategies…",
-        key="question",
-        accept_file="multiple",
-        file_type=sorted(SUFFIXES),
-        max_chars=LONGEST_QUESTION,
-    )
-    if typed is not None:
-        files = tuple((file.name, file.getvalue()) for file in typed.files)
-        state.submit(typed.text.strip(), files)
+    asking.draw_input()
 
     if state.submission() is None and not turns:
         _draw_hero(services, hero)
     with arriving:
-        asked = _asked(services, current)
+        asked = asking.ask(services, current)
         if asked is not None:
             current = asked.conversation_id
             turns.append((asked, _draw_turn(services, asked)))
@@ -141,6 +130,7 @@ def _drawn_turns(services: Services, turns: Sequence[LiveTurn]) -> list[Drawn]:
 def _draw_turn(services: Services, turn: LiveTurn) -> dict[str, Card]:
     with st.container(key=f"asked-{turn.id}", horizontal=True, horizontal_alignment="right"):
         st.markdown(text.plain_lines(turn.question), width="content", anchors=False)
+    asking.draw_outcome(turn.id)
     actions = Actions(
         stop=partial(_stop, services.chat, turn.id),
         retry=partial(_retry, services),
@@ -188,76 +178,6 @@ def _draw_stop_all(chat: Chat, slot: DeltaGenerator, live: Sequence[LiveTurn]) -
             on_click=_stop_all,
             args=(chat, [turn.id for turn in live]),
         )
-
-
-def _asked(services: Services, current: str) -> LiveTurn | None:
-    """Read the documents of the next question, then ask it; nothing when none can be asked."""
-    waiting = state.submission()
-    if waiting is None:
-        return None
-    if current and services.chat.under_way(current) is not None:
-        st.caption(":material/schedule: The next question waits until this one is answered.")
-        return None
-    if waiting.files:
-        _read_documents(services, waiting)
-    if not waiting.question:
-        state.submission_done()
-        return None
-    strategies = [one.name for one in STRATEGIES if state.switched_on(one.name)]
-    if not strategies:
-        st.warning("Switch on at least one strategy, then ask again.", icon=":material/toggle_on:")
-        state.submission_done()
-        return None
-    try:
-        conversation = current or services.chat.create()
-        options = state.options(services.settings.seed)
-        turn = services.chat.ask(conversation, waiting.question, strategies, options)
-    except TriptychError as error:
-        st.error(text.plain(str(error)), icon=":material/error:")
-        state.submission_done()
-        return None
-    state.submission_done()
-    state.open_conversation(conversation)
-    return turn
-
-
-def _read_documents(services: Services, waiting: state.Submission) -> None:
-    """Show the documents being read, in a thread that a click does not interrupt."""
-    if waiting.reading is None:
-        waiting.reading = Indexing()
-        waiting.reading.active = True
-        events = add_uploads(services.library, waiting.files)
-        Thread(
-            target=waiting.reading.follow, args=(events,), name="triptych-reading", daemon=True
-        ).start()
-    work = waiting.reading
-    with st.container(key=f"reading-{waiting.id}"):
-        if waiting.question:
-            with st.container(horizontal=True, horizontal_alignment="right", key="asked-waiting"):
-                st.markdown(text.plain_lines(waiting.question), width="content")
-        progress = st.empty()
-        while work.active:
-            share = work.done / work.total if work.total else 0.0
-            name = text.plain(work.document) or "the documents"
-            progress.progress(min(share, 1.0), text=f"Reading {name}: {work.stage or 'starting'}")
-            work.wait(IDLE_SECONDS)
-            state.let_streamlit_interrupt()
-        progress.empty()
-        for result in work.results:
-            _show_result(result.name, result.status, result.passages, result.error)
-        if work.error:
-            st.error(text.plain(work.error), icon=":material/error:")
-
-
-def _show_result(name: str, status: str, passages: int, error: str | None) -> None:
-    shown = text.plain(name)
-    match status:
-        case "ready":
-            st.success(f"{shown} is in the library ({passages} passages).", icon=":material/check:")
-        case "failed":
-            st.error(text.plain(error or f"{name} could not be read."), icon=":material/error:")
-        case _:
-            st.info(f"{shown} is in the library already.", icon=":material/check:")
 
 
 def _known_conversation(chat: Chat) -> str:

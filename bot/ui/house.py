@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from bot.errors import TriptychError
-from bot.services import Services, missing_parts
+
+if TYPE_CHECKING:
+    from bot.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,8 @@ def close() -> None:
 
 
 def _open_quietly() -> None:
+    from bot.services import missing_parts  # takes a while to import: not before the server is up
+
     try:
         if not missing_parts():
             services()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from threading import Thread
+from threading import Lock, Thread
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -20,6 +20,7 @@ from bot.ui.text import plain
 TICK_SECONDS = 0.1
 
 _WORK = "library_work"
+_BEGINNING = Lock()
 _SHARE_OF_STAGE = {"reading": 0.0, "splitting": 0.05, "embedding": 0.1, "storing": 0.9}
 _ICONS = {
     "ready": ":green[:material/check_circle:]",
@@ -38,10 +39,13 @@ _SUMMED = {
 
 
 def begin(events: Iterable[Progress | Ingested]) -> None:
-    """Start work of this visitor in a thread; the page shows it from now on."""
+    """Start work of this visitor in a thread; the page shows it from now on, to all visitors."""
     work = Indexing()
     work.active = True
     st.session_state[_WORK] = work
+    with _BEGINNING:
+        begun = _everybodys_work()
+        begun[:] = [other for other in begun if other.active] + [work]
     Thread(target=work.follow, args=(events,), name="triptych-library", daemon=True).start()
 
 
@@ -58,12 +62,16 @@ def forgetting(library: Library, name: str) -> Iterator[Progress | Ingested]:
     yield Ingested(name=name, status="removed", passages=0, error=None)
 
 
+@st.cache_resource(show_spinner=False)
+def _everybodys_work() -> list[Indexing]:
+    """What visitors of this process have begun: a reload or another window shows it, too."""
+    return []
+
+
 def under_way(services: Services) -> Indexing | None:
-    """What is being done now: this visitor's work, else the reading of the folder."""
-    for work in (last(), services.indexing):
-        if work is not None and work.active:
-            return work
-    return None
+    """What is being done now: this visitor's work before that of others."""
+    candidates = (last(), services.indexing, *_everybodys_work())
+    return next((work for work in candidates if work is not None and work.active), None)
 
 
 def last() -> Indexing | None:

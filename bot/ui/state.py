@@ -12,12 +12,14 @@ from uuid import uuid4
 
 import streamlit as st
 
+from bot.chat.answers import LiveTurn
 from bot.chat.compare import Options
 from bot.chat.live import Chat
 from bot.errors import ChatError
 from bot.services import Indexing
 
 ADDRESS_KEY = "c"
+QUESTION = "question"
 ANSWER_TOKENS = "length"
 TEMPERATURE = "temperature"
 PASSAGES = "passages"
@@ -26,6 +28,7 @@ ADAPTER = "adapter"
 _CONVERSATION = "_conversation"
 _SUBMISSIONS = "_submissions"
 _SHOWN_TURNS = "_shown_turns"
+_READINGS = "_readings"
 _NOTICE = "_notice"
 _CONFIRM = "_confirm_delete"
 
@@ -34,11 +37,15 @@ TURNS_SHOWN = 6
 
 @dataclass
 class Submission:
-    """A question on its way, with the documents that must be in the library first."""
+    """A question on its way, with the documents that must be in the library first.
+
+    `reading` is the work of bringing them there; `turn` is set in the moment it is asked.
+    """
 
     question: str
     files: tuple[tuple[str, bytes], ...] = ()
     reading: Indexing | None = None
+    turn: LiveTurn | None = None
     id: str = field(default_factory=lambda: uuid4().hex)
 
 
@@ -119,6 +126,7 @@ def open_conversation(conversation_id: str) -> None:
         st.session_state[_CONVERSATION] = conversation_id
         st.session_state[_SHOWN_TURNS] = TURNS_SHOWN
         st.session_state[_CONFIRM] = False
+        remember_reading("", None)
     if conversation_id:
         st.query_params[ADDRESS_KEY] = conversation_id
     else:
@@ -139,6 +147,17 @@ def submit(question: str, files: tuple[tuple[str, bytes], ...] = ()) -> None:
 def submission_done() -> None:
     """Forget the first question on its way: it was asked."""
     st.session_state[_SUBMISSIONS] = _submissions()[1:]
+
+
+def remember_reading(place: str, work: Indexing | None) -> None:
+    """Keep what came of reading documents, to be shown at a turn or a conversation."""
+    st.session_state[_READINGS] = {**st.session_state.get(_READINGS, {}), place: work}
+
+
+def reading(place: str) -> Indexing | None:
+    """What came of the documents that were read for this turn or conversation."""
+    work = st.session_state.get(_READINGS, {}).get(place)
+    return work if isinstance(work, Indexing) else None
 
 
 def _submissions() -> list[Submission]:

@@ -31,7 +31,7 @@ _OTHER_TOKENS = rf"""
     | (?P<address>{_WEB_ADDRESS})
     | (?P<ticked>`+)
     | (?P<bare>[\[<$]|!(?=\[))
-    | (?P<named>:(?=[\w+-]+:))
+    | (?P<named>:(?=[\w+/-]+:))
     | (?P<colon>:(?=[A-Za-z:]))
 """
 _ESCAPED = r"(?P<escaped>\\[!-/:-@\[-`{-~])"

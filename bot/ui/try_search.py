@@ -13,6 +13,7 @@ from bot.library.retrieve import ScoredPassage, retrieve, search
 from bot.services import Services
 from bot.ui.text import plain, plain_lines
 
+CLOSE_COSINE = 0.4  # from here on, a passage is said to be close in meaning
 _TOPS = (3, 5, 10)
 
 
@@ -101,10 +102,12 @@ def _show_passage(rank: int, scored: ScoredPassage, open_document: Callable[[str
 
 
 def _reason(scored: ScoredPassage) -> str:
-    near, words = scored.dense_score > 0, scored.keyword_score > 0
+    near, words = scored.dense_score >= CLOSE_COSINE, scored.keyword_score > 0
     if near and words:
         return "close in meaning, and shares words"
-    return "shares words only" if words else "close in meaning only"
+    if near:
+        return "close in meaning"
+    return "shares words" if words else "a distant match"
 
 
 def highlighted(text: str, quote: str) -> str:

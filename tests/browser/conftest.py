@@ -20,7 +20,7 @@ from socket import socket
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.browser.visiting import RunningApp, Visitor, watch
 
@@ -65,7 +65,8 @@ def scripted_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAp
 
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
-    """Playwright's driver."""
+    """Playwright's driver. A condition may take its time on a busy machine."""
+    expect.set_options(timeout=20_000)
     with sync_playwright() as driver:
         yield driver
 
@@ -80,18 +81,25 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     launched.close()
 
 
-@pytest.fixture
-def visitor(browser: Browser) -> Iterator[Visitor]:
-    """A fresh visitor at 1300 × 900; at the end, nothing may have been asked for outside and
-    the console must be clean."""
-    context = browser.new_context(
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """What all visitors share: the browser's cache, as with somebody who comes back."""
+    opened = browser.new_context(
         viewport={"width": 1300, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
     )
-    context.set_default_timeout(15_000)
+    opened.set_default_timeout(20_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def visitor(context: BrowserContext) -> Iterator[Visitor]:
+    """A fresh visitor at 1300 × 900; at the end, nothing may have been asked for outside and
+    the console must be clean."""
     visitor = Visitor(context.new_page())
     watch(visitor)
     yield visitor
-    context.close()
+    visitor.page.close()
     assert visitor.outside == []
     assert visitor.complaints == []
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from bot.services import Services
 from bot.testing import Reply, ScriptedModel
+from bot.ui import starters
+from tests.scripted_services import ScriptedServices
 from tests.ui.conftest import PageOver
 
 STRATEGIES = ("prompt", "few-shot", "rag", "adapter", "hybrid")
@@ -55,7 +60,7 @@ def test_no_strategy_switched_on_is_said_so(page_over: PageOver) -> None:
     page, services = page_over(ScriptedModel())
     only(page)
     ask(page, "How hot?")
-    assert "Switch on at least one strategy" in page.warning[0].value
+    assert "No strategy is switched on" in page.error[0].value
     assert services.chat.conversations() == []
 
 
@@ -138,6 +143,50 @@ def test_conversations_are_new_reopened_renamed_and_deleted(page_over: PageOver)
     page.button(key=f"really-delete-{first}").click().run()
     assert [row.title for row in services.chat.conversations()] == ["Second topic"]
     assert "First topic" not in shown(page)
+
+
+def test_one_of_several_adapters_is_chosen_in_the_side_bar(
+    page_over: PageOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = [SimpleNamespace(name=name, base_sha256="0" * 64) for name in ("glazes", "pellworth")]
+    monkeypatch.setattr(ScriptedServices, "adapters", lambda _self: two)
+    model = ScriptedModel([Reply("One."), Reply("Two.")])
+    page, _ = page_over(model)
+    assert page.selectbox(key="adapter").value == "pellworth"
+    only(page, "adapter")
+    ask(page, "How hot?")
+    page.selectbox(key="adapter").set_value("glazes")
+    ask(page, "How hot?")
+    assert [one.model for one in model.requests] == ["scripted+pellworth", "scripted+glazes"]
+
+
+def test_without_an_adapter_its_strategies_are_off_and_say_why(
+    page_over: PageOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScriptedServices, "adapters", lambda _self: [])
+    page, services = page_over(ScriptedModel([Reply("Yes.")] * 3))
+    for name in ("adapter", "hybrid"):
+        assert page.toggle(key=f"use-{name}").disabled
+        assert "No adapter is installed" in page.toggle(key=f"use-{name}").help
+    ask(page, "How hot?")
+    assert set(newest(services, page)) == {"prompt", "few-shot", "rag"}
+
+
+def test_example_questions_are_offered_while_the_sample_is_there(
+    page_over: PageOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, _ = page_over(ScriptedModel([Reply("1,300 °C.")]))
+    assert not any(str(button.key).startswith("starter-") for button in page.button)
+    monkeypatch.setattr(
+        starters, "documents", lambda _library: [SimpleNamespace(name="kilns.html", status="ready")]
+    )
+    page.run()
+    only(page, "prompt")
+    question = page.button(key="starter-0").label
+    page.button(key="starter-0").click().run()
+    assert question in shown(page)
+    assert "1,300 °C" in shown(page)
+    assert "Which strategy answers best?" not in shown(page)
 
 
 def test_an_address_of_a_conversation_that_is_gone_opens_a_new_one(page_over: PageOver) -> None:

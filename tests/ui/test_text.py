@@ -25,7 +25,7 @@ _LIVE_IMAGE = re.compile(r"(?<!\\)(?:\\\\)*!\[")
         ("<img src=x onerror=alert(1)>", "\\<img src=x onerror=alert(1)>"),
         ("costs $5 and $6", "costs \\$5 and \\$6"),
         (":red[alarm]", "\\:red\\[alarm]"),
-        ("see :material/home: now", "see \\:material/home: now"),
+        ("see :material/home: now", f"see :{JOINER}material/home: now"),
         (":smile:", f":{JOINER}smile:"),
         (":::note", "\\:\\:\\:note"),
         ("\\:smile:", f"\\:{JOINER}smile:"),
