@@ -65,6 +65,7 @@ class LiveAnswer:
     cure: str = ""
     vote: int = 0
     version: int = 0
+    _asked_at: float | None = field(default=None, repr=False, compare=False)
     _first_token_at: float | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -76,6 +77,7 @@ class LiveAnswer:
         """Take in what happened to the answer."""
         match event:
             case Queued():
+                self._asked_at = time.monotonic()
                 self.status = "retrieving" if self.strategy in _RETRIEVING else "queued"
             case Retrieved(evidence=evidence, off_topic=off_topic):
                 self.evidence, self.off_topic, self.status = evidence, off_topic, "queued"
@@ -94,6 +96,8 @@ class LiveAnswer:
         now = time.monotonic()
         if self._first_token_at is None:
             self._first_token_at = now
+            if self._asked_at is not None and not self.off_topic:
+                self.first_token_seconds = now - self._asked_at  # the end brings the exact one
         self.answer_tokens += 1
         self.tokens_per_second = _rate(self.answer_tokens, now - self._first_token_at)
         self.text += text

@@ -18,13 +18,14 @@ LONGEST_QUESTION = 8000
 TICK_SECONDS = 0.1
 
 
-def draw_input() -> None:
+def draw_input(upload_megabytes: int) -> None:
     """The one input of the page: a question, documents, or both."""
     st.chat_input(
         "Ask all strategies…",
         key=state.QUESTION,
         accept_file="multiple",
         file_type=sorted(SUFFIXES),
+        max_upload_size=upload_megabytes,
         max_chars=LONGEST_QUESTION,
         on_submit=_submitted,
     )

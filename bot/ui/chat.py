@@ -46,7 +46,7 @@ def page(services: Services) -> None:
         arriving = st.container()
     with st.bottom:
         stop_all = st.empty()
-    asking.draw_input()
+    asking.draw_input(services.settings.upload_megabytes)
 
     if state.submission() is None and not turns:
         _draw_hero(services, hero)

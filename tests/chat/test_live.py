@@ -79,7 +79,7 @@ def values(answer: LiveAnswer) -> dict[str, object]:
     return {name: value for name, value in vars(answer).items() if name not in _COUNTERS}
 
 
-_COUNTERS = ("version", "_first_token_at")
+_COUNTERS = ("version", "_asked_at", "_first_token_at")
 
 
 # --- asking and keeping -----------------------------------------------------------------------
