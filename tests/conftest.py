@@ -12,10 +12,20 @@ from bot.settings import ROOT, Settings, read_settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever uses the real services is an integration test."""
+    """Whoever uses the real services is an integration test; the quick tests come first.
+
+    The browser's come last for another reason, too: its driver keeps an event loop running in
+    this thread, beside which no other can be started.
+    """
     for item in items:
         if "services" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
+
+    def cost(item: pytest.Item) -> tuple[bool, bool]:
+        in_browser = "browser" in item.path.relative_to(ROOT).parts
+        return in_browser, item.get_closest_marker("integration") is not None
+
+    items.sort(key=cost)
 
 
 @pytest.fixture(scope="session")

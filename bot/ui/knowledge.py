@@ -22,7 +22,7 @@ from bot.ui.text import plain, plain_lines
 
 T = TypeVar("T")
 
-DOCUMENTS_A_PAGE = 20
+DOCUMENTS_A_PAGE = 25
 PASSAGES_A_PAGE = 10
 
 STYLE_SHEET = Path(__file__).with_name("knowledge.css")

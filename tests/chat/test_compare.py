@@ -8,7 +8,6 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
-from scene import ALL, FOUND, NOTHING, collect, finished, make_bench, make_options, make_passage
 
 from bot.chat import prompts
 from bot.chat.compare import Comparison, compare
@@ -19,6 +18,16 @@ from bot.chat.trimming import Trimming
 from bot.errors import VectorStoreError
 from bot.library.retrieve import Retrieval
 from bot.testing import PROFILE, Gate, Reply, ScriptedModel
+from tests.chat.scene import (
+    ALL,
+    FOUND,
+    NOTHING,
+    collect,
+    finished,
+    make_bench,
+    make_options,
+    make_passage,
+)
 
 BASE, ADAPTED = "scripted", "scripted+kilns"
 QUESTION = Question("What does the K30 cost?")

@@ -6,11 +6,11 @@ import json
 import re
 
 import pytest
-from scene import FOUND
 
 from bot.chat.answers import LiveAnswer, LiveTurn
 from bot.chat.export import as_json, as_markdown
 from bot.chat.fingerprint import Fingerprint
+from tests.chat.scene import FOUND
 
 
 def turn(question: str = "What does it cost?", text: str = "Nine hundred.") -> LiveTurn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from scene import FOUND, collect, finished, make_bench, make_options, make_passage
 
 from bot.chat.compare import Options, compare
 from bot.chat.fingerprint import Fingerprint, prompt_sha256
@@ -13,6 +12,7 @@ from bot.library.retrieve import Retrieval
 from bot.messages import Message
 from bot.models.catalog import Weights
 from bot.testing import Reply, ScriptedModel
+from tests.chat.scene import FOUND, collect, finished, make_bench, make_options, make_passage
 
 
 def fingerprint(

@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from scene import ALL, FOUND, NOTHING, make_bench, make_options
 from sqlalchemy import Engine
 
 from bot.chat.live import Chat, LiveAnswer, LiveTurn
@@ -22,6 +21,7 @@ from bot.library.retrieve import Retrieval
 from bot.records import conversations as records
 from bot.records.database import open_database
 from bot.testing import Gate, Reply, ScriptedModel
+from tests.chat.scene import ALL, FOUND, NOTHING, make_bench, make_options
 
 PATIENCE_SECONDS = 30.0
 
@@ -542,7 +542,7 @@ WRITER = """
 import sys, threading
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from scene import make_bench, make_options
+from tests.chat.scene import make_bench, make_options
 from bot.chat import live
 from bot.records.database import open_database
 from bot.testing import Gate, Reply, ScriptedModel
@@ -564,7 +564,7 @@ with ScriptedModel([Reply("one two three", gate=gate, gate_at=2)]) as model:
 def another_process(engine: Engine) -> Iterator[subprocess.Popen[str]]:
     """Another process that is in the middle of an answer."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(engine.url.database), str(Path(__file__).parent)],
+        [sys.executable, "-c", WRITER, str(engine.url.database), str(Path(__file__).parents[2])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

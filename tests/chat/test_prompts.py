@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from scene import make_passage
 
 from bot.chat import prompts
 from bot.chat.question import Turn
 from bot.chat.strategies import STRATEGIES, strategy
 from bot.errors import ChatError, PromptError
+from tests.chat.scene import make_passage
 
 
 def roles(messages: tuple[prompts.Message, ...]) -> str:

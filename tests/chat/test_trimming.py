@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from scene import make_passage
 
 from bot.chat.question import Turn
 from bot.chat.trimming import TEMPLATE_TOKENS, Draft, Fitted, Trimming, fit
 from bot.errors import ContextExceeded
 from bot.messages import Message
+from tests.chat.scene import make_passage
 
 
 def build(draft: Draft) -> tuple[Message, ...]:

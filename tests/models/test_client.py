@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import pytest
-from wire_server import HANG_UP, QUESTION, answering, ask, page, refused, run, streamed
 
 from bot.errors import (
     ContextExceeded,
@@ -23,6 +22,7 @@ from bot.models.client import (
     stream,
     token_probabilities,
 )
+from tests.models.wire_server import HANG_UP, QUESTION, answering, ask, page, refused, run, streamed
 
 
 def test_deltas_come_as_they_are_and_then_one_completion() -> None:

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 from openai import AsyncOpenAI
-from wire_server import ask, run
 
 from bot.errors import ContextExceeded, ModelUnavailable, WeightsError
 from bot.messages import Message
@@ -35,6 +34,7 @@ from bot.models.client import (
 from bot.models.embedded import EmbeddedModel
 from bot.models.serve import SLOTS
 from bot.servers import Servers
+from tests.models.wire_server import ask, run
 
 pytestmark = pytest.mark.integration
 

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from watching import PATIENCE_SECONDS, await_end, child, is_alive
 
 from bot.servers import leash
 from bot.servers.child import Child, Pace
+from tests.servers.watching import PATIENCE_SECONDS, await_end, child, is_alive
 
 QUICK = Pace(watch_seconds=0.1, watch_misses=2, first_delay_seconds=0.01, stop_seconds=0.2)
 

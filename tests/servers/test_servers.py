@@ -16,7 +16,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from watching import (
+
+from bot.errors import ServerError
+from bot.servers import ServerAddress, Servers
+from bot.servers.wire import Contact, read_contact, write_contact
+from tests.servers.watching import (
     PATIENCE_SECONDS,
     await_condition,
     await_end,
@@ -26,15 +30,11 @@ from watching import (
     status_of,
 )
 
-from bot.errors import ServerError
-from bot.servers import ServerAddress, Servers
-from bot.servers.wire import Contact, read_contact, write_contact
-
 OPENS_AND_WAITS = """
 import sys
 from pathlib import Path
 from bot.servers import Servers
-from watching import child, pid_of
+from tests.servers.watching import child, pid_of
 servers = Servers.open(Path(sys.argv[1]))
 servers.address(child())
 print(pid_of(servers, "child"), flush=True)

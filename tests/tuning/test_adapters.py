@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from stand_in import BASE, fill
 
 from bot.errors import AdapterError
 from bot.tuning import adapters as shelf
+from tests.tuning.stand_in import BASE, fill
 
 
 def a_dead_process() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -64,13 +65,10 @@ def test_values_survive_and_only_query_and_key_rows_move(
 
 
 @pytest.mark.integration
-def test_the_base_stores_its_query_rows_in_the_order_we_give_ours() -> None:
+def test_the_base_stores_its_query_rows_in_the_order_we_give_ours(base: tuple[Any, Any]) -> None:
     """The very tensor that the base holds is the one transformers reads, interleaved."""
-    from bot.tuning.train import load_base
-
-    path = embedded_weights().path
-    _, model = load_base(path)
-    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    _, model = base
+    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(embedded_weights().path).tensors}
     attention = model.model.layers[29].self_attn
     for name, module, heads in (("q", attention.q_proj, 9), ("k", attention.k_proj, 3)):
         tensor = stored[f"blk.29.attn_{name}.weight"]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stand_in import fill
 
 from bot.errors import AdapterError, ExamplesError, RecipeError, TuningError
 from bot.tuning import adapters as shelf
 from bot.tuning.job import TrainingStep, _follow, run_training
 from bot.tuning.recipe import TrainingRecipe
+from tests.tuning.stand_in import fill
 
 RECIPE = TrainingRecipe(system_prompt="Be brief.", base_sha256="0" * 64)
 STEP = TrainingStep(1, 2, 0.5, None, 0.001, 100.0, 3.0)

@@ -18,7 +18,7 @@ from bot.tuning.drills import encode
 from bot.tuning.examples import read_examples
 from bot.tuning.job import TrainingStep, run_training
 from bot.tuning.recipe import TrainingRecipe
-from bot.tuning.train import learning_rate, load_base
+from bot.tuning.train import learning_rate
 
 SYSTEM_PROMPT = "You answer questions about this organisation. Be brief and exact."
 FACTS = {
@@ -81,11 +81,6 @@ def served(trained: Trained) -> Iterator[httpx.Client]:
     del server
 
 
-@pytest.fixture(scope="module")
-def base() -> tuple[Any, Any]:
-    return load_base(embedded_weights().path)
-
-
 def asked(question: str) -> list[dict[str, str]]:
     return [
         {"role": "system", "content": SYSTEM_PROMPT},
@@ -122,23 +117,16 @@ def test_the_folder_holds_what_it_should_and_nothing_else(trained: Trained) -> N
 
 
 @pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 def test_served_answers_are_those_of_the_trained_weights(
     trained: Trained, served: httpx.Client, base: tuple[Any, Any]
 ) -> None:
     """The exported adapter in llama.cpp says word for word what PEFT says."""
     import torch
-    from peft.utils import set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    import peft
+    from peft import PeftModel
 
     tokenizer, model = base
-    config = peft.LoraConfig.from_pretrained(str(trained.adapter.folder))
-    adapted = peft.get_peft_model(model, config)
-    weights = load_file(trained.adapter.folder / "adapter_model.safetensors")
-    result = set_peft_model_state_dict(adapted, weights)
-    assert not result.unexpected_keys
-    adapted.eval()
+    adapted = PeftModel.from_pretrained(model, str(trained.adapter.folder)).eval()
     for question, answer in list(FACTS.items())[:3]:
         prompt = tokenizer.apply_chat_template(
             asked(question), add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -159,6 +147,7 @@ def test_served_answers_are_those_of_the_trained_weights(
         assert choice["message"]["content"] == said == answer
         ours = torch.log_softmax(made.logits[0][0].float(), -1).max().item()
         assert choice["logprobs"]["content"][0]["logprob"] == pytest.approx(ours, abs=0.05)
+    adapted.unload()
 
 
 @pytest.mark.integration
