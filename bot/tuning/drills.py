@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_GAP = "\0"  # stands where a question goes, to tell its words from the template's
+
+
 @dataclass(frozen=True, slots=True)
 class Drill:
     """An example in tokens, after the system prompt.
@@ -22,10 +25,12 @@ class Drill:
     Args:
         ids: the tokens, n of them.
         learnt: for each token, whether it belongs to an answer; n of them.
+        asked: for each token, whether it belongs to a question's own words; n of them.
     """
 
     ids: tuple[int, ...]
     learnt: tuple[bool, ...]
+    asked: tuple[bool, ...]
 
 
 def encode(
@@ -58,16 +63,23 @@ def encode(
 def _encode_one(tokenizer: Any, system: Message, done: int, example: Example) -> Drill:
     ids: list[int] = []
     learnt: list[bool] = []
-    for position, message in enumerate(example.messages):
-        if message.role != "assistant":
-            continue
-        before = _render(tokenizer, [system, *example.messages[:position]], answer_next=True)
-        prompt = _ids(tokenizer, before[done:])
-        answer = (*_ids(tokenizer, message.content), tokenizer.eos_token_id)
-        ids += [*prompt, *answer]
-        learnt += [False] * len(prompt) + [True] * len(answer)
-        done = len(before) + len(message.content) + len(tokenizer.eos_token)
-    return Drill(tuple(ids), tuple(learnt))
+    asked: list[bool] = []
+    for position in range(0, len(example.messages), 2):
+        question, answer = (one.content for one in example.messages[position : position + 2])
+        said = [system, *example.messages[:position], Message("user", _GAP)]
+        before, _, after = _render(tokenizer, said, answer_next=True)[done:].partition(_GAP)
+        pieces = (
+            (_ids(tokenizer, before), False, False),
+            (_ids(tokenizer, question), False, True),
+            (_ids(tokenizer, after), False, False),
+            ((*_ids(tokenizer, answer), tokenizer.eos_token_id), True, False),
+        )
+        for tokens, is_learnt, is_asked in pieces:
+            ids += tokens
+            learnt += [is_learnt] * len(tokens)
+            asked += [is_asked] * len(tokens)
+        done += len(before + question + after + answer + tokenizer.eos_token)
+    return Drill(tuple(ids), tuple(learnt), tuple(asked))
 
 
 def _render(tokenizer: Any, messages: Sequence[Message], *, answer_next: bool) -> str:
@@ -100,14 +112,24 @@ class Pack:
     predictors: torch.Tensor
 
 
-def pack(system_length: int, drills: Sequence[Drill], device: Any = "cpu") -> Pack:
-    """Lay examples one behind another: each sees the system prompt and itself, no other."""
+def pack(
+    system_length: int,
+    drills: Sequence[Drill],
+    device: Any = "cpu",
+    hide: Callable[[], bool] | None = None,
+) -> Pack:
+    """Lay examples one behind another: each sees the system prompt and itself, no other.
+
+    Args:
+        hide: asked for every word token of a question; when true, no other token sees it.
+    """
     import torch
 
     owner = [0] * system_length
     positions = list(range(system_length))
     targets: list[int] = []
     predictors: list[int] = []
+    hidden: list[int] = []
     for number, drill in enumerate(drills, start=1):
         start = len(owner)
         owner += [number] * len(drill.ids)
@@ -116,11 +138,16 @@ def pack(system_length: int, drills: Sequence[Drill], device: Any = "cpu") -> Pa
             if learnt:
                 targets.append(token)
                 predictors.append(start + place - 1)
+        if hide:
+            hidden += [start + place for place, asked in enumerate(drill.asked) if asked and hide()]
     owners = torch.tensor(owner, device=device)
     same = (owners[:, None] == owners[None, :]) | (owners[None, :] == 0)
+    visible = same.tril()
+    visible[:, hidden] = False
+    visible.fill_diagonal_(True)
     return Pack(
         positions=torch.tensor([positions], device=device),
-        visible=same.tril()[None, None],
+        visible=visible[None, None],
         targets=torch.tensor(targets, device=device),
         predictors=torch.tensor(predictors, device=device),
     )

@@ -71,17 +71,21 @@ def run_training(
     read_examples(examples_path)
     shelf.check_name(name)
     recipe = replace(recipe, examples_sha256=file_sha256(examples_path))
-    command = [sys.executable, "-m", "bot.tuning.train", examples_path, base, adapters_dir, name]
-    return _follow([str(part) for part in command], recipe, adapters_dir, name)
+    places = [str(path.resolve()) for path in (examples_path, base, adapters_dir)]
+    command = [sys.executable, "-m", "bot.tuning.train", *places, name]
+    return _follow(command, recipe, adapters_dir, name)
 
 
 def _follow(
     command: list[str], recipe: TrainingRecipe, adapters_dir: Path, name: str
 ) -> Generator[TrainingStep | Adapter, None, None]:
-    # Threads that wait asleep, not spinning, leave the cores to the answers under way.
+    # Standard error is for failures. Threads that wait asleep, not spinning, leave the cores to
+    # the answers under way.
     quiet = {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_DISABLE": "1",
+        "PYTHONWARNINGS": "ignore",
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     with tempfile.TemporaryFile() as errors:

@@ -27,6 +27,8 @@ class TrainingRecipe:
         batch_size: examples a step.
         learning_rate: the highest one, reached after the warm-up; it decays linearly to zero.
         warmup_share: share of all steps spent warming up.
+        hidden_share: share of each question's tokens that is hidden, anew at every step, so that
+            a fact is not tied to one phrasing.
         weight_decay: pull of the low-rank matrices towards zero.
         validation_share: share of the examples that is held out to measure, not to learn.
         example_tokens: the longest example, system prompt included, in tokens.
@@ -42,10 +44,11 @@ class TrainingRecipe:
     rank: int = 16
     alpha: int = 32
     layers: int = 15
-    epochs: int = 12
+    epochs: int = 14
     batch_size: int = 12
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     warmup_share: float = 0.1
+    hidden_share: float = 0.5
     weight_decay: float = 0.0
     validation_share: float = 0.0
     example_tokens: int = 1024
@@ -77,6 +80,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 1024),
     "learning_rate": (1e-7, 1.0),
     "warmup_share": (0.0, 0.9),
+    "hidden_share": (0.0, 0.9),
     "weight_decay": (0.0, 1.0),
     "validation_share": (0.0, 0.5),
     "example_tokens": (16, 8192),

@@ -202,6 +202,7 @@ class _Trainee:
         self.model = get_peft_model(model, self.config)
         self.model.train()
         self.trainable = [p for p in self.model.parameters() if p.requires_grad]
+        self.chance = random.Random(recipe.seed + 1)  # noqa: S311
         self.learning, self.held_out = _split(len(drills), recipe)
 
     def steps(self) -> Iterator[TrainingStep]:
@@ -258,6 +259,7 @@ class _Trainee:
             folder / WEIGHTS_NAME,
             metadata={"format": "pt"},
         )
+        (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors writes for the owner alone
         config = self.config.to_dict() | {"base_model_name_or_path": base_name}
         config["target_modules"] = sorted(config["target_modules"])
         config["inference_mode"] = True
@@ -307,7 +309,7 @@ class _Trainee:
         answer_tokens = sum(sum(self.drills[number].learnt) for number in batch)
         total, tokens = 0.0, 0
         for part in self._packs(batch):
-            loss, length = self._loss(part)
+            loss, length = self._loss(part, self._hide)
             (loss / answer_tokens).backward()
             total += loss.item()
             tokens += length
@@ -337,12 +339,17 @@ class _Trainee:
             length += len(self.drills[number].ids)
         yield part
 
-    def _loss(self, part: Sequence[int]) -> tuple[torch.Tensor, int]:
+    def _hide(self) -> bool:
+        return self.chance.random() < self.recipe.hidden_share
+
+    def _loss(
+        self, part: Sequence[int], hide: Callable[[], bool] | None = None
+    ) -> tuple[torch.Tensor, int]:
         """Summed loss over the answer tokens of one packed sequence, and its length."""
         import torch
 
         base = self.model.get_base_model()
-        packed = pack(self.system_length, [self.drills[i] for i in part], self.device)
+        packed = pack(self.system_length, [self.drills[i] for i in part], self.device, hide)
         states = torch.cat([self.system_state, *(self.states[i] for i in part)])
         with torch.autocast(self.device.type, torch.bfloat16):
             hidden = base.model(

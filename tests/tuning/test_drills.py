@@ -12,6 +12,8 @@ from bot.tuning.drills import Drill, encode, pack
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 
+THREE = Drill((5, 6, 7), (False, True, True), (True, False, False))
+TWO = Drill((8, 9), (False, True), (True, False))
 RECIPE = TrainingRecipe(system_prompt="S", base_sha256="0" * 64, example_tokens=40)
 
 
@@ -49,6 +51,8 @@ def test_only_answers_and_their_end_are_learnt() -> None:
     assert spell(drill.ids) == "u:Q$\na:A$\nu:R$\na:B$"
     learnt = tuple(i for i, yes in zip(drill.ids, drill.learnt, strict=True) if yes)
     assert spell(learnt) == "A$B$"
+    asked = tuple(i for i, yes in zip(drill.ids, drill.asked, strict=True) if yes)
+    assert spell(asked) == "QR"
 
 
 def test_an_example_that_is_too_long_is_told_with_its_line() -> None:
@@ -57,7 +61,7 @@ def test_an_example_that_is_too_long_is_told_with_its_line() -> None:
 
 
 def test_each_example_sees_the_system_prompt_and_itself() -> None:
-    packed = pack(2, [Drill((5, 6, 7), (False, True, True)), Drill((8, 9), (False, True))])
+    packed = pack(2, [THREE, TWO])
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 2, 3]]
     visible = packed.visible[0, 0].int().tolist()
     assert visible == [
@@ -71,3 +75,10 @@ def test_each_example_sees_the_system_prompt_and_itself() -> None:
     ]
     assert packed.targets.tolist() == [6, 7, 9]
     assert packed.predictors.tolist() == [2, 3, 5]
+
+
+def test_a_hidden_question_token_is_seen_by_itself_alone() -> None:
+    packed = pack(2, [THREE, TWO], hide=iter([True, False]).__next__)
+    assert packed.visible[0, 0, :, 2].int().tolist() == [0, 0, 1, 0, 0, 0, 0]
+    assert packed.visible[0, 0, :, 5].int().tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert packed.targets.tolist() == [6, 7, 9]
