@@ -131,8 +131,8 @@ async def measure(
         adapted = await asyncio.to_thread(services.model.endpoint, weights)
     ours: list[Run] = []
     plain: list[Run] = []
-    # The server closes an idle connection after some seconds; a fresh one costs next to nothing.
-    limits = httpx.Limits(keepalive_expiry=1.0)
+    # The server may close a kept connection at any time; a fresh one costs next to nothing.
+    limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(timeout=120, limits=limits, trust_env=False) as http:
         for question in questions:
             _, sent = await through_compare(bench, question, strategies, options)
