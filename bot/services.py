@@ -42,6 +42,9 @@ from bot.tuning.adapters import adapters as valid_adapters
 
 logger = logging.getLogger(__name__)
 
+INDEX_PATIENCE_SECONDS = 60.0
+"""How long a question waits for the index; then it is answered from what is there."""
+
 
 @dataclass(frozen=True)
 class MissingPart:
@@ -155,7 +158,12 @@ class Services:
             return self._chat
 
     def retrieve(self, question: str, passages: int) -> Retrieval:
-        """The passages and the evidence for a question."""
+        """The passages and the evidence for a question.
+
+        While the index is being brought up to date it waits, for a while: a question asked right
+        after the first start would otherwise find an empty library.
+        """
+        self.indexing.wait(INDEX_PATIENCE_SECONDS)
         return retrieve(self.library, question, passages=passages)
 
     def adapters(self) -> list[Adapter]:

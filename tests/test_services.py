@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,3 +155,16 @@ def test_the_first_adapter_that_fits_is_the_default(services: Services, tmp_path
     assert weights.path == tmp_path / "b-fits" / GGUF_NAME
     shutil.rmtree(tmp_path / "b-fits")
     assert with_adapters(services, tmp_path).default_adapter() == "c-fits"
+
+
+@pytest.mark.integration
+def test_a_question_waits_for_the_index_under_way(services: Services) -> None:
+    question = "How hot can the Heron 7 get?"
+    services.retrieve(question, 1)  # everything is loaded: from here on, only the index can wait
+    assert services.indexing.begin()
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(services.retrieve, question, 1)
+        with pytest.raises(TimeoutError):
+            asked.result(timeout=1)
+        services.indexing.follow(())
+        assert asked.result(timeout=60).passages
