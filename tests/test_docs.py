@@ -71,6 +71,7 @@ def test_every_room_and_module_is_in_the_tree_with_a_caption() -> None:
         path
         for path in _tracked()
         if path.startswith("bot/") and path.endswith(".py") and not path.endswith("__init__.py")
+        if "/migrations/versions/" not in path  # their folder is listed
     }
     expected |= {"/".join(path.split("/")[:2]) for path in expected if path.startswith("bot/")}
     unlisted = sorted(path for path in expected if path not in tree and not path.startswith(".git"))

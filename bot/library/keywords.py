@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Float, case, cast, delete, func, insert, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
-from bot.records.database import Table
+from bot.records.postings import LengthRecord, PostingRecord
 
 K1 = 0.9
 B = 0.4
@@ -37,38 +37,15 @@ _STOP_WORDS = frozenset(
 )
 
 
-class PostingRecord(Table):
-    """How often a term stands in a passage."""
-
-    __tablename__ = "keyword_postings"
-
-    term: Mapped[str] = mapped_column(primary_key=True)
-    passage_id: Mapped[str] = mapped_column(primary_key=True, index=True)
-    count: Mapped[int]
-
-
-class LengthRecord(Table):
-    """How many terms a passage has."""
-
-    __tablename__ = "keyword_lengths"
-
-    passage_id: Mapped[str] = mapped_column(primary_key=True)
-    length: Mapped[int]
-
-
-_TABLES = [PostingRecord.__table__, LengthRecord.__table__]
-
-
 class KeywordIndex:
     """The keyword index of a library, kept beside its records.
 
     Args:
-        engine: the database; missing tables are created.
+        engine: the records.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        Table.metadata.create_all(engine, tables=_TABLES)  # type: ignore[arg-type]
 
     def add(self, texts: Mapping[str, str]) -> None:
         """Index texts by passage id, replacing those already there."""

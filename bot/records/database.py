@@ -1,32 +1,61 @@
-"""The database of records: SQLite in the data directory, through SQLAlchemy."""
+"""The database of records: an SQLite file, or PostgreSQL, through SQLAlchemy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import BigInteger, Engine, Integer, String, create_engine, event
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
 
 from bot.errors import RecordsError
+from bot.records.schema import migrate
+
+BIG = BigInteger().with_variant(Integer(), "sqlite")
+"""Numbers beyond 2³¹; every number of SQLite may be that large."""
+
+
+class Text(TypeDecorator[str]):
+    """Text that every database can hold, ordered by code points in all of them.
+
+    NUL, which PostgreSQL refuses, and halves of surrogate pairs, which no encoding can write,
+    become "\N{REPLACEMENT CHARACTER}".
+    """
+
+    impl = String().with_variant(String(collation="C"), "postgresql")
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+
+def storable(text: str) -> str:
+    """A text without what a database cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class Table(DeclarativeBase):
     """Base class of every table; each repository module declares its own."""
 
+    type_annotation_map = {str: Text}  # noqa: RUF012  (SQLAlchemy's own way)
+
 
 def open_database(path: Path) -> Engine:
-    """Open the records, creating the file and any missing table.
+    """Open the records, creating the file and bringing its schema up to date.
 
     The default rollback journal is kept: write-ahead logging is only safe against every
     crash with SQLite 3.51.3 or newer, which Python builds rarely carry.
 
     Raises:
-        RecordsError: the file cannot be opened or is not a database.
+        RecordsError: the file cannot be opened, is not a database, or is newer than this code.
     """
-    from bot.records import conversations, documents  # noqa: F401  (they declare the tables)
-
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
 
@@ -36,7 +65,10 @@ def open_database(path: Path) -> Engine:
         connection.execute("PRAGMA synchronous = FULL")
 
     try:
-        Table.metadata.create_all(engine)
+        migrate(engine)
+    except RecordsError:
+        engine.dispose()
+        raise
     except SQLAlchemyError as error:
         engine.dispose()
         raise RecordsError(

@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy import Engine, Index, delete, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from bot.records.database import Table
+from bot.records.database import BIG, Table
 
 DocumentStatus = Literal["indexing", "ready", "duplicate", "failed"]
 
@@ -26,8 +26,8 @@ class DocumentRecord(Table):
     sha256: Mapped[str] = mapped_column(index=True)
     title: Mapped[str]
     kind: Mapped[str]
-    size_bytes: Mapped[int]
-    modified_ns: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(BIG)
+    modified_ns: Mapped[int] = mapped_column(BIG)
     layout: Mapped[str]
     status: Mapped[str]
     error: Mapped[str] = mapped_column(default="")
