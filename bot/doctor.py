@@ -28,7 +28,8 @@ from bot.library.ingest import documents, passages
 from bot.library.vectors import chroma_spec
 from bot.messages import Message
 from bot.models import client
-from bot.models.catalog import verify
+from bot.models.catalog import EMBEDDED_NAME, verify
+from bot.models.embedded import EmbeddedModel
 from bot.tuning.adapters import Adapter, broken_adapters
 from bot.tuning.adapters import adapter as read_adapter
 from bot.tuning.examples import Example
@@ -203,10 +204,21 @@ def _data_directory(services: Services) -> Part:
     return Part("data directory", "", str(folder), state, f"{free_bytes / 1e9:.1f} GB free")
 
 
+def _local(services: Services) -> EmbeddedModel:
+    """The model that the proofs are about: the main one, or the embedded one where the main one
+    runs on a server of which nothing can be proved."""
+    model = services.model
+    if not isinstance(model, EmbeddedModel):
+        model = services.models.get(EMBEDDED_NAME)
+    assert isinstance(model, EmbeddedModel)
+    return model
+
+
 def _model_server(services: Services) -> Part:
-    weights = services.model.weights
+    model = _local(services)
+    weights = model.weights
     verify(weights.path, weights.sha256)
-    endpoint = services.model.endpoint()
+    endpoint = model.endpoint()
     return Part(
         "model server",
         f"xllamacpp {version('xllamacpp')}",
@@ -258,7 +270,7 @@ def _adapters(services: Services) -> Part:
 
 def _adapter_server(services: Services) -> Part:
     weights = services.adapter_weights(services.default_adapter())
-    endpoint = services.model.endpoint(weights)
+    endpoint = _local(services).endpoint(weights)
     return Part(
         "adapter server",
         f"xllamacpp {version('xllamacpp')}",
@@ -292,8 +304,8 @@ def _adapter_at_one(services: Services) -> Proof:
 async def _largest_difference(services: Services, *, scale: float) -> float:
     """Between the base model and the adapter, over the likeliest first tokens of some answers."""
     weights = services.adapter_weights(services.default_adapter())
-    base = await asyncio.to_thread(services.model.endpoint)
-    adapted = await asyncio.to_thread(services.model.endpoint, weights, scale=scale)
+    base = await asyncio.to_thread(_local(services).endpoint)
+    adapted = await asyncio.to_thread(_local(services).endpoint, weights, scale=scale)
     largest = 0.0
     for question in QUESTIONS:
         asked = prompts.messages(strategy("prompt"), question)
@@ -336,7 +348,7 @@ def _same_prompt(services: Services) -> Proof:
 
 
 async def _served_prompt(services: Services, question: str) -> tuple[str, int]:
-    endpoint = await asyncio.to_thread(services.model.endpoint)
+    endpoint = await asyncio.to_thread(_local(services).endpoint)
     asked = prompts.messages(strategy("adapter"), question)
     text_ = await client.rendered_prompt(endpoint, asked)
     return text_, await client.count_tokens(endpoint, asked)
@@ -348,7 +360,7 @@ def _trained_prompt(services: Services, adapter: Adapter, question: str) -> tupl
 
     from bot.tuning.train import encode
 
-    path = services.model.weights.path
+    path = _local(services).weights.path
     tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
     example = Example((Message("user", question), Message("assistant", "")))
     system, (drill,) = encode(tokenizer, adapter.recipe, [example])

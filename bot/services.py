@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
@@ -26,16 +26,22 @@ from bot.library.library import Library
 from bot.library.retrieve import Retrieval, retrieve
 from bot.library.vectors import VectorStore, chroma_spec
 from bot.models.catalog import (
-    EMBEDDED_PROFILE,
+    EMBEDDED_NAME,
+    AdapterRef,
     AdapterWeights,
+    Model,
+    RemoteAdapter,
     embedded_weights,
     embedder_installed,
 )
 from bot.models.client import token_probabilities
 from bot.models.embedded import EmbeddedModel
+from bot.models.keys import Keys
+from bot.models.names import Workshop
+from bot.models.registry import Models
 from bot.records.database import open_database
 from bot.servers import Servers
-from bot.settings import Settings
+from bot.settings import Settings, read_variables
 from bot.tuning.adapters import Adapter
 from bot.tuning.adapters import adapter as read_adapter
 from bot.tuning.adapters import adapters as valid_adapters
@@ -128,7 +134,7 @@ class Services:
     settings: Settings
     engine: Engine
     servers: Servers
-    model: EmbeddedModel
+    models: Models
     library: Library
     indexing: Indexing = field(default_factory=Indexing)
     warm_up_errors: dict[str, str] = field(default_factory=dict)
@@ -136,12 +142,21 @@ class Services:
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @property
+    def model(self) -> Model:
+        """The main model.
+
+        Raises:
+            ModelError: its name in the settings means nothing.
+        """
+        return self.models.get(self.models.main)
+
+    @property
     def bench(self) -> Bench:
         """The parts on which strategies are compared."""
         return Bench(
             model=self.model,
             retrieve=self.retrieve,
-            adapter=self.adapter_weights,
+            adapter=lambda name: self.adapter_ref(self.models.main, name),
             timeout_seconds=self.settings.answer_timeout_seconds,
         )
 
@@ -170,26 +185,52 @@ class Services:
         """The valid adapters, sorted by name."""
         return valid_adapters(self.settings.adapters_dir)
 
+    def adapter_choices(self, model_name: str) -> list[str]:
+        """The adapters a model can answer with: those of its server, or the folders here that
+        were trained on its weights. May block.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        model = self.models.get(model_name)
+        if not isinstance(model, EmbeddedModel):
+            return model.adapter_names()
+        return [one.name for one in self.adapters() if one.base_sha256 == model.identity]
+
     def default_adapter(self) -> str:
-        """The adapter that answers first: the one in the settings, else the first that fits the
-        base model; empty when there is none."""
+        """The adapter of the main model that answers first: the one in the settings, else the
+        first that fits; empty when there is none."""
         if self.settings.adapter:
             return self.settings.adapter
-        base = self.model.weights.sha256
-        return next((one.name for one in self.adapters() if one.base_sha256 == base), "")
+        return next(iter(self.adapter_choices(self.models.main)), "")
+
+    def adapter_ref(self, model_name: str, adapter_name: str) -> AdapterRef:
+        """An adapter of a model: a folder here, or a name on the model's server.
+
+        Raises:
+            ModelError: there is no such model.
+            AdapterError: there is none of that name here, it is damaged, or it was trained on
+                other base weights.
+        """
+        model = self.models.get(model_name)
+        if isinstance(model, EmbeddedModel):
+            return self._adapter_weights(model, adapter_name)
+        return RemoteAdapter(adapter_name)
 
     def adapter_weights(self, name: str) -> AdapterWeights:
-        """The weights of the adapter named.
+        """The weights of an adapter of the embedded model.
 
         Raises:
             AdapterError: there is none of that name, it is damaged, or it was trained on other
                 base weights.
         """
+        return self._adapter_weights(self.models.get(EMBEDDED_NAME), name)
+
+    def _adapter_weights(self, model: Model, name: str) -> AdapterWeights:
         found = read_adapter(self.settings.adapters_dir, name)
-        if found.base_sha256 != self.model.weights.sha256:
+        if found.base_sha256 != model.identity:
             raise AdapterError(
-                f"The adapter {name} was trained on other base weights than "
-                f"{self.model.weights.name}.",
+                f"The adapter {name} was trained on other base weights than {model.title}.",
                 cure="Train it again on the installed model.",
             )
         return AdapterWeights(name=found.name, path=found.gguf_path, sha256=found.sha256)
@@ -219,7 +260,10 @@ class Services:
 
     def _warm_up_model(self) -> None:
         """Start the model and let it read the system prompt that every question begins with."""
-        endpoint = self.model.endpoint()
+        model = self.model
+        if not isinstance(model, EmbeddedModel):
+            return  # others keep it running, and may ask money for a greeting
+        endpoint = model.endpoint()
         greeting = messages(strategy("prompt"), "Hello")
         asyncio.run(token_probabilities(endpoint, greeting, top=1))
 
@@ -241,25 +285,32 @@ class Services:
         Thread(target=run, name=f"triptych-{part}", daemon=True).start()
 
 
-def open_services(settings: Settings) -> Services:
+def open_services(settings: Settings, secrets: Mapping[str, str] | None = None) -> Services:
     """Put the parts together for one data directory.
 
+    Args:
+        secrets: Streamlit's, among which keys of model servers may be.
+
     Raises:
-        WeightsError: the model's weights are not installed (see `missing_parts`).
+        WeightsError: the embedded model is the main one and its weights are not installed (see
+            `missing_parts`).
         RecordsError: the database of records cannot be opened.
     """
-    weights = embedded_weights()
+    if EMBEDDED_NAME in settings.model_names:
+        embedded_weights()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.data_dir / "triptych.db")
     servers = Servers(settings.data_dir)
-    model = EmbeddedModel(
-        servers,
-        weights,
-        EMBEDDED_PROFILE,
+    workshop = Workshop(
+        servers=servers,
+        keys=Keys(read_variables(secrets)),
         context_tokens=settings.context_tokens,
         threads=settings.threads,
+        remote_context_tokens=settings.remote_context_tokens,
     )
+    main, *others = settings.model_names
+    models = Models(main, [*others, EMBEDDED_NAME], workshop.make, workshop.make_added, engine)
     chroma = chroma_spec(settings.data_dir)
     library = Library(
         engine=engine,
@@ -269,7 +320,9 @@ def open_services(settings: Settings) -> Services:
         knowledge_dir=settings.knowledge_dir,
         upload_bytes=settings.upload_megabytes * 1_000_000,
     )
-    return Services(settings=settings, engine=engine, servers=servers, model=model, library=library)
+    return Services(
+        settings=settings, engine=engine, servers=servers, models=models, library=library
+    )
 
 
 def missing_parts() -> list[MissingPart]:

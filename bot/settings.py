@@ -8,6 +8,7 @@ room below receives plain values.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -38,8 +39,15 @@ class Settings(BaseSettings):
         default="",
         description="Adapter that answers first; empty means the first one in the folder.",
     )
+    model: str = Field(
+        default="embedded", description="The model that answers unless another is chosen."
+    )
+    models: str = Field(default="", description="More models to choose from, comma separated.")
     context_tokens: int = Field(
-        default=4096, ge=512, le=8192, description="Context of one conversation with the model."
+        default=4096, ge=512, le=8192, description="Context of one conversation with local weights."
+    )
+    remote_context_tokens: int = Field(
+        default=8192, ge=512, description="Context of a remote model whose server does not say it."
     )
     answer_tokens: int = Field(
         default=160, ge=16, le=2048, description="Longest answer when the page opens."
@@ -59,9 +67,30 @@ class Settings(BaseSettings):
     )
 
     @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models of the settings, the main one first."""
+        named = (self.model, *self.models.split(","))
+        return tuple(dict.fromkeys(name.strip() for name in named if name.strip()))
+
+    @property
     def threads(self) -> int:
         """Threads a model server may use: one core is left for the page and the browser."""
         return self.model_threads or max(1, (os.cpu_count() or 2) - 1)
+
+
+def read_variables(secrets: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables in which keys and addresses of model servers may stand.
+
+    Args:
+        secrets: Streamlit's, which the page alone can read.
+
+    Returns:
+        Name → value; the environment wins over ``.env``, and that over the secrets.
+    """
+    from dotenv import dotenv_values
+
+    written = {name: value or "" for name, value in dotenv_values(ROOT / ".env").items()}
+    return {**(secrets or {}), **written, **os.environ}
 
 
 def read_settings(**overrides: object) -> Settings:

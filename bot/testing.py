@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any
 
 from bot.messages import Message
-from bot.models.catalog import AdapterWeights, ModelProfile, Weights
+from bot.models.catalog import AdapterRef, ModelProfile, Weights
 from bot.models.client import Endpoint
 
 MODEL_NAME = "scripted"
@@ -130,6 +130,7 @@ class ScriptedModel:
         always: answers every request that no reply of the script is left for.
         profile: what prompts are told about the model.
         port: 0 for any free one.
+        name: how settings and pages spell it; its server calls it the same.
 
     `requests` has what was asked; `cancelled`, the requests that the client broke off.
     """
@@ -141,6 +142,7 @@ class ScriptedModel:
     weights: Weights = field(
         default_factory=lambda: Weights(MODEL_NAME, Path("scripted.gguf"), "0" * 64, 0)
     )
+    name: str = MODEL_NAME
     requests: list[Request] = field(default_factory=list)
     cancelled: list[Request] = field(default_factory=list)
     unexpected: list[Request] = field(default_factory=list)
@@ -187,9 +189,23 @@ class ScriptedModel:
         if self._left:
             raise AssertionError(f"unused replies: {self._left}")
 
-    def endpoint(self, adapter: AdapterWeights | None = None) -> Endpoint:
+    @property
+    def title(self) -> str:
+        """The name on cards and in menus."""
+        return self.name
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of the weights that it does not have."""
+        return self.weights.sha256
+
+    def adapter_names(self) -> list[str]:
+        """None of its own: whatever adapter is asked for answers."""
+        return []
+
+    def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
         """Where the model answers; an adapter is another model name on the same server."""
-        name = f"{MODEL_NAME}+{adapter.name}" if adapter else MODEL_NAME
+        name = f"{self.name}+{adapter.name}" if adapter else self.name
         return Endpoint(f"http://127.0.0.1:{self.port}/v1", _KEY, name)
 
     def wait_for_cancelled(self, count: int, timeout_seconds: float = 30.0) -> list[Request]:

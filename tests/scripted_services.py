@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
+from sqlalchemy import Engine
+
 from bot.library.embed import Embedder
 from bot.library.keywords import KeywordIndex
 from bot.library.library import Library
 from bot.library.retrieve import Evidence, Retrieval
 from bot.library.split import Passage
 from bot.library.vectors import VectorStore
-from bot.models.catalog import AdapterWeights
+from bot.models.catalog import AdapterRef, AdapterWeights, Model
+from bot.models.keys import Keys
+from bot.models.names import Workshop
+from bot.models.registry import Models
 from bot.records.database import open_database
 from bot.services import Services
 from bot.settings import ROOT, Settings
@@ -49,7 +54,7 @@ class ScriptedServices(Services):
         return Retrieval(passages=(PASSAGE,), evidence=(evidence,), off_topic=False, seconds=0.0)
 
     def adapters(self) -> list[Any]:
-        return [SimpleNamespace(name="pellworth", base_sha256=self.model.weights.sha256)]
+        return [SimpleNamespace(name="pellworth", base_sha256=self.model.identity)]
 
     def default_adapter(self) -> str:
         return "pellworth"
@@ -57,8 +62,28 @@ class ScriptedServices(Services):
     def adapter_weights(self, name: str) -> AdapterWeights:
         return AdapterWeights(name=name, path=ROOT / "none.gguf", sha256="1" * 64)
 
+    def adapter_choices(self, model_name: str) -> list[str]:
+        return ["pellworth"]
+
+    def adapter_ref(self, model_name: str, adapter_name: str) -> AdapterRef:
+        return self.adapter_weights(adapter_name)
+
     def warm_up(self) -> None:
         """Nothing to warm up."""
+
+
+def scripted_models(*models: ScriptedModel, engine: Engine) -> Models:
+    """A catalogue of scripted models by their names; the first one is the main one."""
+    by_name: dict[str, Model] = {one.name: one for one in models}
+    main, *others = by_name
+    workshop = Workshop(
+        servers=cast(Any, None),
+        keys=Keys({}),
+        context_tokens=4096,
+        threads=1,
+        remote_context_tokens=4096,
+    )
+    return Models(main, others, by_name.__getitem__, workshop.make_added, engine)
 
 
 def scripted_services(settings: Settings, model: ScriptedModel) -> Services:
@@ -76,5 +101,9 @@ def scripted_services(settings: Settings, model: ScriptedModel) -> Services:
         upload_bytes=1_000_000,
     )
     return ScriptedServices(
-        settings=settings, engine=engine, servers=servers, model=cast(Any, model), library=library
+        settings=settings,
+        engine=engine,
+        servers=servers,
+        models=scripted_models(model, engine=engine),
+        library=library,
     )

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 from bot.chat import prompts
 from bot.chat.events import Event, Failed, Finished, Prompted, Queued, Retrieved, TextDelta
@@ -25,23 +25,10 @@ from bot.errors import AdapterError, TriptychError
 from bot.library.retrieve import Retrieval
 from bot.messages import Message
 from bot.models import client
-from bot.models.catalog import AdapterWeights, ModelProfile, Weights
+from bot.models.catalog import AdapterRef, AdapterWeights, Model
 from bot.models.client import Completion, Delta, Endpoint, Sampling
 
 logger = logging.getLogger(__name__)
-
-
-class Model(Protocol):
-    """A base model, alone or with an adapter, behind a server."""
-
-    @property
-    def profile(self) -> ModelProfile: ...
-
-    @property
-    def weights(self) -> Weights: ...
-
-    def endpoint(self, adapter: AdapterWeights | None = None) -> Endpoint:
-        """Where it answers; may block while a server starts."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +38,13 @@ class Bench:
     Args:
         model: the base model.
         retrieve: question, passages wanted → what the library holds; may block.
-        adapter: the weights of the adapter of a name; may block.
+        adapter: the adapter of a name; may block.
         timeout_seconds: the longest silence of a model server.
     """
 
     model: Model
     retrieve: Callable[[str, int], Retrieval]
-    adapter: Callable[[str], AdapterWeights]
+    adapter: Callable[[str], AdapterRef]
     timeout_seconds: float
 
 
@@ -297,7 +284,7 @@ class Comparison:
     def _fingerprint(self, answer: _Answer) -> Fingerprint:
         options = self._options
         return Fingerprint(
-            weights_sha256=self._bench.model.weights.sha256,
+            weights_sha256=self._bench.model.identity,
             adapter_sha256=answer.adapter_sha256,
             prompt_sha256=prompt_sha256(answer.messages),
             passage_ids=answer.passage_ids,
@@ -323,7 +310,11 @@ class Comparison:
                 cure="Train one: python -m bot train EXAMPLES --name NAME.",
             )
         adapter = self._bench.adapter(self._options.adapter)
-        return _Served(self._bench.model.endpoint(adapter), adapter.sha256)
+        return _Served(self._bench.model.endpoint(adapter), _adapter_identity(adapter))
+
+
+def _adapter_identity(adapter: AdapterRef) -> str:
+    return adapter.sha256 if isinstance(adapter, AdapterWeights) else adapter.name
 
 
 def _retrieved(retrieval: Retrieval) -> Retrieved:

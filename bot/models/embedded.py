@@ -5,8 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from bot.errors import ServerError
-from bot.models.catalog import AdapterWeights, ModelProfile, Weights, verify
+from bot.errors import ModelUnavailable, ServerError
+from bot.models.catalog import (
+    EMBEDDED_NAME,
+    AdapterRef,
+    AdapterWeights,
+    ModelProfile,
+    RemoteAdapter,
+    Weights,
+    verify,
+)
 from bot.models.client import Endpoint
 from bot.servers import Servers, ServerSpec
 
@@ -29,13 +37,26 @@ class EmbeddedModel:
         profile: ModelProfile,
         context_tokens: int,
         threads: int,
+        *,
+        name: str = EMBEDDED_NAME,
     ) -> None:
+        self.name = name
+        self.title = profile.name
         self.profile = replace(profile, context_tokens=min(context_tokens, profile.context_tokens))
         self.weights = weights
         self._servers = servers
         self._threads = (threads + 1) // 2
 
-    def endpoint(self, adapter: AdapterWeights | None = None, *, scale: float = 1.0) -> Endpoint:
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of the weights."""
+        return self.weights.sha256
+
+    def adapter_names(self) -> list[str]:
+        """None: the adapters of local weights are folders on this machine."""
+        return []
+
+    def endpoint(self, adapter: AdapterRef | None = None, *, scale: float = 1.0) -> Endpoint:
         """Where the model answers; blocks while its server starts.
 
         Args:
@@ -44,8 +65,14 @@ class EmbeddedModel:
 
         Raises:
             WeightsError: the base or adapter weights are not the expected ones.
+            ModelUnavailable: the adapter is one of a remote server.
             ServerError: the server cannot be started.
         """
+        if isinstance(adapter, RemoteAdapter):
+            raise ModelUnavailable(
+                f"{self.title} runs on this machine and cannot use {adapter.name}.",
+                cure="Choose an adapter that was trained here.",
+            )
         spec = self._spec(adapter, scale)
         try:
             address = self._servers.address(spec)

@@ -225,7 +225,7 @@ def _delete(services: Services, row_id: str) -> None:
 
 
 def _fitting_adapters(services: Services) -> list[str]:
-    base = services.model.weights.sha256
+    base = services.model.identity
     return [one.name for one in services.adapters() if one.base_sha256 == base]
 
 

@@ -1,0 +1,101 @@
+"""What the name of a model stands for: a name of the settings or a record → a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bot.errors import ModelUnavailable
+from bot.models.catalog import (
+    EMBEDDED_NAME,
+    EMBEDDED_PROFILE,
+    Model,
+    ModelProfile,
+    embedded_weights,
+)
+from bot.models.client import Endpoint
+from bot.models.embedded import EmbeddedModel
+from bot.models.keys import Keys
+from bot.models.prices import offer
+from bot.models.remote import PASSAGES, RemoteModel
+from bot.records.models import ModelRecord
+from bot.servers import Servers
+
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What models are made with.
+
+    Args:
+        servers: where local weights are served.
+        keys: the keys that are known here.
+        context_tokens: of one conversation with local weights.
+        threads: that a server of local weights may use.
+        remote_context_tokens: of a remote model whose server does not say it.
+    """
+
+    servers: Servers
+    keys: Keys
+    context_tokens: int
+    threads: int
+    remote_context_tokens: int
+
+    def make(self, name: str) -> Model:
+        """The model that a name of the settings stands for.
+
+        Raises:
+            WeightsError: it is the embedded model and its package is not installed.
+            ModelUnavailable: the name means nothing.
+        """
+        kind, _, rest = name.partition(":")
+        if name == EMBEDDED_NAME:
+            return self._embedded()
+        if kind == "openai" and rest:
+            return self._openai(name, rest)
+        raise ModelUnavailable(
+            f"{name} does not say which model is meant.",
+            cure="Write embedded, or openai: with the name of a model.",
+        )
+
+    def make_added(self, record: ModelRecord) -> Model:
+        """The model that a record of the page stands for."""
+        endpoint = Endpoint(record.base_url, self.keys.for_address(record.base_url), record.model)
+        profile = ModelProfile(
+            name=record.name,
+            context_tokens=record.context_tokens or self.remote_context_tokens,
+            passages=record.passages,
+            opening="",
+            prompt_price_per_million=record.prompt_price_per_million,
+            answer_price_per_million=record.answer_price_per_million,
+        )
+        return RemoteModel(
+            record.name,
+            lambda: endpoint,
+            profile,
+            fixed_context=record.context_tokens is not None,
+        )
+
+    def _embedded(self) -> EmbeddedModel:
+        return EmbeddedModel(
+            self.servers,
+            embedded_weights(),
+            EMBEDDED_PROFILE,
+            context_tokens=self.context_tokens,
+            threads=self.threads,
+        )
+
+    def _openai(self, name: str, model: str) -> RemoteModel:
+        base_url = self.keys.variable("OPENAI_BASE_URL") or OPENAI_BASE_URL
+        endpoint = Endpoint(base_url, self.keys.openai(), model)
+        known = offer(urlsplit(base_url).hostname or "", model)
+        profile = ModelProfile(
+            name=model,
+            context_tokens=known.context_tokens if known else self.remote_context_tokens,
+            passages=PASSAGES,
+            opening="",
+            prompt_price_per_million=known.prompt_price_per_million if known else None,
+            answer_price_per_million=known.answer_price_per_million if known else None,
+        )
+        return RemoteModel(name, lambda: endpoint, profile)

@@ -1,0 +1,100 @@
+"""Models that were added on the page, as records. A key is never among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from bot.errors import RecordsError
+from bot.records.database import Table
+
+
+class ModelTable(Table):
+    """One model server's model, by the name a person gave it."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    base_url: Mapped[str]
+    model: Mapped[str]
+    context_tokens: Mapped[int | None]
+    prompt_price_per_million: Mapped[float | None]
+    answer_price_per_million: Mapped[float | None]
+    passages: Mapped[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """A model of a server that speaks the OpenAI protocol.
+
+    Args:
+        name: what a person calls it.
+        base_url: of the protocol, such as "http://127.0.0.1:11434/v1".
+        model: what the server calls it.
+        context_tokens: the longest conversation; None asks the server.
+        prompt_price_per_million: in US dollars for a million prompt tokens; None when unknown.
+        answer_price_per_million: in US dollars for a million answer tokens; None when unknown.
+        passages: how many retrieved passages help it.
+    """
+
+    name: str
+    base_url: str
+    model: str
+    context_tokens: int | None = None
+    prompt_price_per_million: float | None = None
+    answer_price_per_million: float | None = None
+    passages: int = 4
+
+
+def models(engine: Engine) -> list[ModelRecord]:
+    """Every model that was added, sorted by name.
+
+    Raises:
+        RecordsError: the records cannot be read.
+    """
+    with _session(engine) as session:
+        rows = session.scalars(select(ModelTable).order_by(ModelTable.name))
+        return [_record(row) for row in rows]
+
+
+def put_model(engine: Engine, record: ModelRecord) -> None:
+    """Add a model; one of the same name is replaced.
+
+    Raises:
+        RecordsError: nothing was written.
+    """
+    with _session(engine) as session:
+        session.merge(ModelTable(**asdict(record)))
+
+
+def delete_model(engine: Engine, name: str) -> bool:
+    """Take a model out; False when there is none of that name.
+
+    Raises:
+        RecordsError: nothing was removed.
+    """
+    statement = delete(ModelTable).where(ModelTable.name == name).returning(ModelTable.name)
+    with _session(engine) as session:
+        return session.scalar(statement) is not None
+
+
+def _record(row: ModelTable) -> ModelRecord:
+    return ModelRecord(**{name: getattr(row, name) for name in ModelRecord.__slots__})
+
+
+@contextmanager
+def _session(engine: Engine) -> Iterator[Session]:
+    """One transaction, committed at the end."""
+    try:
+        with Session(engine) as session, session.begin():
+            yield session
+    except SQLAlchemyError as error:
+        raise RecordsError(
+            "The models that were added cannot be read or written.",
+            cure="Check that the disk has room and that no other program holds the database.",
+        ) from error
