@@ -182,6 +182,7 @@ def main() -> int:
             seed=services.settings.seed,
             passages=services.model.profile.passages,
             adapter=given.adapter or services.default_adapter(),
+            models=(services.models.main,),
         )
         answered = asyncio.run(ask_all(services, asked, strategies, options))
     seconds = time.monotonic() - started

@@ -209,6 +209,7 @@ def main() -> int:
             seed=services.settings.seed,
             passages=services.model.profile.passages,
             adapter=adapter,
+            models=(services.models.main,),
         )
         found = [
             one for one in answerable[::7] if services.retrieve(one, options.passages).passages

@@ -68,20 +68,17 @@ def run_ask(options: argparse.Namespace, output: TextIO | None) -> Outcome:
             _index_when_empty(services)
         settings, profile = services.settings, services.model.profile
         adapter = options.adapter or services.default_adapter()
-        comparison = compare(
-            services.bench,
-            Question(text, {}),
-            chosen,
-            Options(
-                answer_tokens=_given(options.max_tokens, settings.answer_tokens),
-                temperature=_given(options.temperature, settings.temperature),
-                seed=_given(options.seed, settings.seed),
-                passages=_given(options.passages, profile.passages),
-                adapter=adapter if any(one.adapted for one in chosen) else "",
-            ),
+        asked = Options(
+            answer_tokens=_given(options.max_tokens, settings.answer_tokens),
+            temperature=_given(options.temperature, settings.temperature),
+            seed=_given(options.seed, settings.seed),
+            passages=_given(options.passages, profile.passages),
+            adapter=adapter if any(one.adapted for one in chosen) else "",
+            models=(services.models.main,),
         )
+        comparison = compare(services.bench, Question(text, {}), chosen, asked)
         answers = asyncio.run(_follow(comparison, output))
-    ordered = [answers[one.name] for one in chosen]
+    ordered = [answers[column.key] for column in asked.columns(chosen)]
     succeeded = all(answer["status"] == "complete" for answer in ordered)
     return Outcome({"question": text, "answers": ordered}, succeeded)
 

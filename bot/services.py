@@ -154,9 +154,9 @@ class Services:
     def bench(self) -> Bench:
         """The parts on which strategies are compared."""
         return Bench(
-            model=self.model,
+            models=self.models.get,
             retrieve=self.retrieve,
-            adapter=lambda name: self.adapter_ref(self.models.main, name),
+            adapter=self.adapter_ref,
             timeout_seconds=self.settings.answer_timeout_seconds,
         )
 
@@ -197,12 +197,14 @@ class Services:
             return model.adapter_names()
         return [one.name for one in self.adapters() if one.base_sha256 == model.identity]
 
-    def default_adapter(self) -> str:
-        """The adapter of the main model that answers first: the one in the settings, else the
-        first that fits; empty when there is none."""
-        if self.settings.adapter:
+    def default_adapter(self, model_name: str = "") -> str:
+        """The adapter of a model (the main one unless another is named) that answers first: for
+        the main one that of the settings, else the first that fits; empty when there is none.
+        May block."""
+        model_name = model_name or self.models.main
+        if self.settings.adapter and model_name == self.models.main:
             return self.settings.adapter
-        return next(iter(self.adapter_choices(self.models.main)), "")
+        return next(iter(self.adapter_choices(model_name)), "")
 
     def adapter_ref(self, model_name: str, adapter_name: str) -> AdapterRef:
         """An adapter of a model: a folder here, or a name on the model's server.

@@ -56,7 +56,7 @@ class ScriptedServices(Services):
     def adapters(self) -> list[Any]:
         return [SimpleNamespace(name="pellworth", base_sha256=self.model.identity)]
 
-    def default_adapter(self) -> str:
+    def default_adapter(self, model_name: str = "") -> str:
         return "pellworth"
 
     def adapter_weights(self, name: str) -> AdapterWeights:
@@ -86,8 +86,9 @@ def scripted_models(*models: ScriptedModel, engine: Engine) -> Models:
     return Models(main, others, by_name.__getitem__, workshop.make_added, engine)
 
 
-def scripted_services(settings: Settings, model: ScriptedModel) -> Services:
-    """Services over a model that is serving already; no child server is started."""
+def scripted_services(settings: Settings, *models: ScriptedModel) -> Services:
+    """Services over models that are serving already, the first one the main one; no child server
+    is started."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.data_dir / "triptych.db")
@@ -104,6 +105,6 @@ def scripted_services(settings: Settings, model: ScriptedModel) -> Services:
         settings=settings,
         engine=engine,
         servers=servers,
-        models=scripted_models(model, engine=engine),
+        models=scripted_models(*models, engine=engine),
         library=library,
     )

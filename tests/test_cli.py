@@ -32,8 +32,8 @@ ANSWER_FIELDS = {
     "error",
 }
 FINGERPRINT_FIELDS = {
-    "weights_sha256",
-    "adapter_sha256",
+    "weights",
+    "adapter",
     "prompt_sha256",
     "passage_ids",
     "sampling",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from threading import Condition
 from typing import Any, Literal, cast
 
+from bot.chat.columns import Column, column_key
 from bot.chat.events import Event, Failed, Finished, Prompted, Queued, Retrieved, TextDelta
 from bot.chat.fingerprint import Fingerprint
 from bot.chat.question import Turn
@@ -33,15 +34,17 @@ _RETRIEVING = frozenset(one.name for one in STRATEGIES if one.retrieves)
 
 @dataclass
 class LiveAnswer:
-    """One strategy's answer. Its text only ever grows; `version` grows with every change.
+    """One column's answer. Its text only ever grows; `version` grows with every change.
 
     One thread writes it, any thread reads it without a lock.
 
     Args:
         id: of its record.
         strategy: the name of the strategy.
+        model: the name of the model; `model_title` is what a person reads.
         off_topic: nothing in the library matches the question, so the model was not asked.
         prompt: the messages that were sent.
+        cost: in US dollars; None as long as it, a price or a count is not known.
         tokens_per_second: while the answer was being written, its reading time left out.
         error: why it failed; `cure` says what to do.
         vote: −1, 0 or +1.
@@ -49,6 +52,8 @@ class LiveAnswer:
 
     id: str
     strategy: str
+    model: str = ""
+    model_title: str = ""
     status: Status = "queued"
     text: str = ""
     evidence: tuple[Evidence, ...] = ()
@@ -60,6 +65,7 @@ class LiveAnswer:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     tokens_per_second: float | None = None
+    cost: float | None = None
     fingerprint: Fingerprint | None = None
     error: str = ""
     cure: str = ""
@@ -108,6 +114,7 @@ class LiveAnswer:
         self.total_seconds = event.total_seconds
         self.prompt_tokens = event.prompt_tokens
         self.answer_tokens = event.answer_tokens
+        self.cost = event.cost
         self.fingerprint = event.fingerprint
         self.tokens_per_second = _answer_rate(self)
         self.status = "stopped" if event.reason == "stopped" else "complete"
@@ -115,10 +122,10 @@ class LiveAnswer:
 
 @dataclass
 class LiveTurn:
-    """One question with an answer of each strategy that was asked.
+    """One question with an answer of each column that was asked.
 
     Args:
-        answers: by the strategy's name, in the order of the strategies.
+        answers: by the column's key, in the order of the columns.
         done: no answer is under way here.
         version: grows with every change of any answer.
         changed: notified with every change (see `Chat.wait`).
@@ -140,7 +147,7 @@ class LiveTurn:
             self.changed.notify_all()
 
 
-def columns(answer: LiveAnswer) -> dict[str, Any]:
+def as_written(answer: LiveAnswer) -> dict[str, Any]:
     """What an answer leaves in the records, except its vote."""
     return {
         "status": answer.status,
@@ -153,6 +160,7 @@ def columns(answer: LiveAnswer) -> dict[str, Any]:
         "total_seconds": answer.total_seconds,
         "prompt_tokens": answer.prompt_tokens,
         "answer_tokens": answer.answer_tokens,
+        "cost": answer.cost,
         "fingerprint": asdict(answer.fingerprint) if answer.fingerprint else None,
         "error": answer.error,
         "cure": answer.cure,
@@ -161,22 +169,28 @@ def columns(answer: LiveAnswer) -> dict[str, Any]:
 
 def restored(stored: StoredTurn) -> LiveTurn:
     """A turn of the past, as it was last written."""
+    first = stored.answers[0].model if stored.answers else ""
     return LiveTurn(
         id=stored.id,
         conversation_id=stored.conversation_id,
         question=stored.question,
-        answers={one.strategy: _restored_answer(one) for one in stored.answers},
+        answers={
+            column_key(one.strategy, one.model, first): _restored_answer(one)
+            for one in stored.answers
+        },
         asked_at=stored.asked_at,
         done=True,
     )
 
 
-def own_history(turns: Iterable[LiveTurn], strategy: str) -> tuple[Turn, ...]:
-    """What one strategy was asked and answered; what it never answered is left out.
+def own_history(turns: Iterable[LiveTurn], column: Column) -> tuple[Turn, ...]:
+    """What one column was asked and answered; what it never answered is left out.
 
-    An answer of the retrieval gate is left out too: the model was not asked.
+    Its own answers are those of the same strategy and model. Where that model did not answer the
+    strategy, the answer with the same key counts: a conversation goes on when its first model is
+    changed for another. An answer of the retrieval gate is left out: the model was not asked.
     """
-    said = ((turn.question, turn.answers.get(strategy)) for turn in turns)
+    said = ((turn.question, _own_answer(turn, column)) for turn in turns)
     return tuple(
         Turn(question, answer.text)
         for question, answer in said
@@ -184,10 +198,21 @@ def own_history(turns: Iterable[LiveTurn], strategy: str) -> tuple[Turn, ...]:
     )
 
 
+def _own_answer(turn: LiveTurn, column: Column) -> LiveAnswer | None:
+    of_model = (
+        answer
+        for answer in turn.answers.values()
+        if (answer.strategy, answer.model) == (column.strategy.name, column.model)
+    )
+    return next(of_model, turn.answers.get(column.key))
+
+
 def _restored_answer(stored: StoredAnswer) -> LiveAnswer:
     answer = LiveAnswer(
         id=stored.id,
         strategy=stored.strategy,
+        model=stored.model,
+        model_title=stored.model_title,
         status=cast(Status, stored.status),
         text=stored.text,
         evidence=tuple(Evidence(**one) for one in stored.evidence),
@@ -198,6 +223,7 @@ def _restored_answer(stored: StoredAnswer) -> LiveAnswer:
         total_seconds=stored.total_seconds,
         prompt_tokens=stored.prompt_tokens,
         answer_tokens=stored.answer_tokens,
+        cost=stored.cost,
         fingerprint=_fingerprint(stored.fingerprint),
         error=stored.error,
         cure=stored.cure,

@@ -1,7 +1,7 @@
-"""One question to several strategies at once → (strategy, event), as they come.
+"""One question to several columns at once → (column, event), as they come.
 
-One failing strategy spares the rest, each can be stopped alone, and closing the iterator cancels
-everything that is still under way.
+A column is one strategy, answered by one model. One that fails spares the rest, each can be
+stopped alone, and closing the iterator cancels everything that is still under way.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import partial
 from typing import Literal
 
 from bot.chat import prompts
+from bot.chat.columns import Column, Options
 from bot.chat.events import Event, Failed, Finished, Prompted, Queued, Retrieved, TextDelta
 from bot.chat.fingerprint import Fingerprint, prompt_sha256
 from bot.chat.question import Question
@@ -25,8 +26,10 @@ from bot.errors import AdapterError, TriptychError
 from bot.library.retrieve import Retrieval
 from bot.messages import Message
 from bot.models import client
-from bot.models.catalog import AdapterRef, AdapterWeights, Model
+from bot.models.catalog import AdapterRef, AdapterWeights, Model, ModelProfile
 from bot.models.client import Completion, Delta, Endpoint, Sampling
+
+__all__ = ["Bench", "Comparison", "Options", "compare"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,54 +39,36 @@ class Bench:
     """The parts that strategies are compared on.
 
     Args:
-        model: the base model.
+        models: the model of a name; may block.
         retrieve: question, passages wanted → what the library holds; may block.
-        adapter: the adapter of a name; may block.
+        adapter: names of a model and of one of its adapters → that adapter; may block.
         timeout_seconds: the longest silence of a model server.
     """
 
-    model: Model
+    models: Callable[[str], Model]
     retrieve: Callable[[str, int], Retrieval]
-    adapter: Callable[[str], AdapterRef]
+    adapter: Callable[[str, str], AdapterRef]
     timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a person may choose for a question.
-
-    Args:
-        answer_tokens: longest answer.
-        temperature: of the sampling; 0 always takes the likeliest token.
-        seed: of the sampling, shared by all strategies.
-        passages: how many retrieved passages go into a prompt.
-        adapter: name of the adapter that answers; empty for none.
-    """
-
-    answer_tokens: int
-    temperature: float
-    seed: int
-    passages: int
-    adapter: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Served:
-    """Weights with the server they answer from."""
+    """A model, alone or with an adapter, and the server it answers from."""
 
     endpoint: Endpoint
-    adapter_sha256: str | None
+    adapter: str | None
 
 
 @dataclass
 class _Answer:
-    """One strategy's answer so far: what is needed to finish it at any moment."""
+    """One column's answer so far: what is needed to finish it at any moment."""
 
-    strategy: Strategy
+    column: Column
+    model: Model | None = None
     text: str = ""
     messages: tuple[Message, ...] = ()
     passage_ids: tuple[str, ...] = ()
-    adapter_sha256: str | None = None
+    adapter: str | None = None
     max_tokens: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
@@ -93,9 +78,9 @@ class _Answer:
 
 
 class Comparison:
-    """One question, being answered by several strategies.
+    """One question, being answered in several columns.
 
-    Iterate it once: ``async for name, event in comparison``. It ends when every strategy has
+    Iterate it once: ``async for key, event in comparison``. It ends when every column has
     yielded `Finished` or `Failed`. To leave early, close the iterator
     (``async with aclosing(aiter(comparison))``): everything under way is cancelled.
     """
@@ -104,29 +89,30 @@ class Comparison:
         self,
         bench: Bench,
         question: Question,
-        strategies: Sequence[Strategy],
+        columns: Sequence[Column],
         options: Options,
     ) -> None:
         self._bench = bench
         self._question = question
         self._options = options
-        self._answers = {one.name: _Answer(one) for one in strategies}
+        self._answers = {one.key: _Answer(one) for one in columns}
         self._events: asyncio.Queue[tuple[str, Event]] = asyncio.Queue()
         self._retrieval: asyncio.Task[Retrieval] | None = None
-        self._served: dict[bool, asyncio.Task[_Served]] = {}
+        self._models: dict[str, asyncio.Task[Model]] = {}
+        self._served: dict[tuple[str, bool], asyncio.Task[_Served]] = {}
         self._asked_at = time.monotonic()
 
     def __aiter__(self) -> AsyncGenerator[tuple[str, Event]]:
         return self._run()
 
-    def stop(self, strategy: str | None = None) -> None:
-        """Stop one strategy, or all of them; call it in the event loop of the iteration.
+    def stop(self, key: str | None = None) -> None:
+        """Stop one column, or all of them; call it in the event loop of the iteration.
 
-        A stopped strategy yields `Finished` with the reason "stopped" and the text so far. One
+        A stopped column yields `Finished` with the reason "stopped" and the text so far. One
         that has ended, or that was not asked, is passed over.
         """
-        for name, answer in self._answers.items():
-            if strategy in (None, name):
+        for own, answer in self._answers.items():
+            if key in (None, own):
                 self._finish(answer, "stopped")
                 if answer.task is not None:
                     answer.task.cancel()
@@ -136,27 +122,31 @@ class Comparison:
         self._start()
         try:
             while waiting:
-                name, event = await self._events.get()
+                key, event = await self._events.get()
                 waiting -= isinstance(event, Finished | Failed)
-                yield name, event
+                yield key, event
         finally:
             await self._cancel()
 
     def _start(self) -> None:
-        """Start every strategy that was not stopped yet, and the slow work they share."""
+        """Start every column that was not stopped yet, and the slow work they share."""
         answers = [answer for answer in self._answers.values() if not answer.ended]
-        if any(answer.strategy.retrieves for answer in answers):
+        columns = [answer.column for answer in answers]
+        if any(one.strategy.retrieves for one in columns):
             self._retrieval = asyncio.create_task(asyncio.to_thread(self._retrieve))
-        for adapted in {answer.strategy.adapted for answer in answers}:
-            serving = asyncio.to_thread(self._serve, adapted)
-            self._served[adapted] = asyncio.create_task(serving)
+        for name in {one.model for one in columns}:
+            finding = asyncio.to_thread(self._bench.models, name)
+            self._models[name] = asyncio.create_task(finding)
+        for name, adapted in {(one.model, one.strategy.adapted) for one in columns}:
+            serving = self._serve(name, adapted)
+            self._served[name, adapted] = asyncio.create_task(serving)
         for answer in answers:
             self._emit(answer, Queued())
             answer.task = asyncio.create_task(self._answer(answer))
 
     async def _cancel(self) -> None:
         answering = (answer.task for answer in self._answers.values())
-        shared = (self._retrieval, *self._served.values())
+        shared = (self._retrieval, *self._models.values(), *self._served.values())
         tasks = [task for task in (*answering, *shared) if task is not None]
         for task in tasks:
             task.cancel()
@@ -168,30 +158,36 @@ class Comparison:
         except TriptychError as error:
             self._end(answer, Failed(error.message, error.cure, answer.text))
         except Exception:
-            logger.exception("The strategy %s failed", answer.strategy.name)
+            logger.exception("The column %s failed", answer.column.key)
             message = "Something went wrong inside Triptych."
             self._end(answer, Failed(message, "Try again; the log has the details.", answer.text))
 
     async def _follow(self, answer: _Answer) -> None:
-        """Take one strategy from its question to its last token."""
+        """Take one column from the question to its last token."""
+        column = answer.column
+        model = answer.model = await asyncio.shield(self._models[column.model])
         retrieval = None
-        if answer.strategy.retrieves and self._retrieval is not None:
+        if column.strategy.retrieves and self._retrieval is not None:
             retrieval = await asyncio.shield(self._retrieval)
             self._emit(answer, _retrieved(retrieval))
             if retrieval.off_topic or not retrieval.passages:
                 self._abstain(answer)
                 return
-        served = await asyncio.shield(self._served[answer.strategy.adapted])
-        answer.adapter_sha256 = served.adapter_sha256
-        fitted = await self._prompt(answer, retrieval, served.endpoint)
+        served = await asyncio.shield(self._served[column.model, column.strategy.adapted])
+        answer.adapter = served.adapter
+        fitted = await self._prompt(answer, model.profile, retrieval, served.endpoint)
         self._emit(answer, Prompted(fitted.messages, fitted.prompt_tokens, fitted.trimming))
         await self._stream(answer, served.endpoint)
 
     async def _prompt(
-        self, answer: _Answer, retrieval: Retrieval | None, endpoint: Endpoint
+        self,
+        answer: _Answer,
+        profile: ModelProfile,
+        retrieval: Retrieval | None,
+        endpoint: Endpoint,
     ) -> Fitted:
-        strategy = answer.strategy
-        opening = self._bench.model.profile.opening if strategy.opens else ""
+        strategy = answer.column.strategy
+        opening = profile.opening if strategy.opens else ""
 
         def build(draft: Draft) -> tuple[Message, ...]:
             return prompts.messages(
@@ -204,16 +200,15 @@ class Comparison:
 
         draft = Draft(
             self._question.text,
-            tuple(self._question.history.get(strategy.name, ())),
+            tuple(self._question.history.get(answer.column.key, ())),
             retrieval.passages if retrieval else (),
         )
-        context_tokens = self._bench.model.profile.context_tokens
-        answer.max_tokens = min(self._options.answer_tokens, context_tokens // 2)
+        answer.max_tokens = min(self._options.answer_tokens, profile.context_tokens // 2)
         fitted = await fit(
             draft,
             build,
             partial(client.count_tokens, endpoint),
-            room_tokens=context_tokens - answer.max_tokens,
+            room_tokens=profile.context_tokens - answer.max_tokens,
         )
         answer.messages = fitted.messages
         answer.prompt_tokens = fitted.prompt_tokens
@@ -228,7 +223,7 @@ class Comparison:
             answer.messages,
             sampling,
             timeout_seconds=self._bench.timeout_seconds,
-            reuse_prompt=bool(self._question.history.get(answer.strategy.name)),
+            reuse_prompt=bool(self._question.history.get(answer.column.key)),
         )
         async with aclosing(pieces):
             async for piece in pieces:
@@ -267,6 +262,7 @@ class Comparison:
                 total_seconds=self._seconds(),
                 prompt_tokens=answer.prompt_tokens,
                 answer_tokens=answer.answer_tokens,
+                cost=_cost(answer),
                 fingerprint=self._fingerprint(answer),
             ),
         )
@@ -279,13 +275,13 @@ class Comparison:
 
     def _emit(self, answer: _Answer, event: Event) -> None:
         if not answer.ended:
-            self._events.put_nowait((answer.strategy.name, event))
+            self._events.put_nowait((answer.column.key, event))
 
     def _fingerprint(self, answer: _Answer) -> Fingerprint:
         options = self._options
         return Fingerprint(
-            weights_sha256=self._bench.model.identity,
-            adapter_sha256=answer.adapter_sha256,
+            weights=answer.model.identity if answer.model else "",
+            adapter=answer.adapter,
             prompt_sha256=prompt_sha256(answer.messages),
             passage_ids=answer.passage_ids,
             sampling={
@@ -301,19 +297,33 @@ class Comparison:
     def _retrieve(self) -> Retrieval:
         return self._bench.retrieve(self._question.text, self._options.passages)
 
-    def _serve(self, adapted: bool) -> _Served:
+    async def _serve(self, name: str, adapted: bool) -> _Served:
+        model = await asyncio.shield(self._models[name])
         if not adapted:
-            return _Served(self._bench.model.endpoint(), None)
-        if not self._options.adapter:
+            return _Served(await asyncio.to_thread(model.endpoint), None)
+        chosen = self._options.adapter_of(name)
+        if not chosen:
             raise AdapterError(
                 "No adapter is chosen.",
                 cure="Train one: python -m bot train EXAMPLES --name NAME.",
             )
-        adapter = self._bench.adapter(self._options.adapter)
-        return _Served(self._bench.model.endpoint(adapter), _adapter_identity(adapter))
+        adapter = await asyncio.to_thread(self._bench.adapter, name, chosen)
+        return _Served(await asyncio.to_thread(model.endpoint, adapter), _identity(adapter))
 
 
-def _adapter_identity(adapter: AdapterRef) -> str:
+def _cost(answer: _Answer) -> float | None:
+    """US dollars for the tokens of an answer; None when a price or a count is not known."""
+    if not answer.messages:
+        return 0.0  # the model was not asked
+    if answer.model is None:
+        return None
+    profile = answer.model.profile
+    if profile.prompt_price_per_million and not answer.prompt_tokens:
+        return None  # stopped before the prompt was counted
+    return profile.cost(answer.prompt_tokens, answer.answer_tokens)
+
+
+def _identity(adapter: AdapterRef) -> str:
     return adapter.sha256 if isinstance(adapter, AdapterWeights) else adapter.name
 
 
@@ -329,5 +339,10 @@ def _retrieved(retrieval: Retrieval) -> Retrieved:
 def compare(
     bench: Bench, question: Question, strategies: Sequence[Strategy], options: Options
 ) -> Comparison:
-    """Put one question to several strategies; they start when the result is iterated."""
-    return Comparison(bench, question, strategies, options)
+    """Put one question to several strategies, on each model of the options; they start when the
+    result is iterated.
+
+    Raises:
+        ChatError: the options name no model.
+    """
+    return Comparison(bench, question, options.columns(strategies), options)

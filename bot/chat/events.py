@@ -17,7 +17,7 @@ from bot.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The strategy is about to start; a model server may have to be started for it."""
+    """The column is about to start; a model server may have to be started for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class TextDelta:
 class Finished:
     """The answer is whole ("stop"), reached its longest length ("length") or was cut off by the
     person ("stopped"). Seconds are counted from the moment the question was asked;
-    `first_token_seconds` is None when the model wrote nothing."""
+    `first_token_seconds` is None when the model wrote nothing. `cost` is in US dollars, None when
+    a price or a count is not known."""
 
     text: str
     reason: Literal["stop", "length", "stopped"]
@@ -60,12 +61,13 @@ class Finished:
     total_seconds: float
     prompt_tokens: int
     answer_tokens: int
+    cost: float | None
     fingerprint: Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The strategy could not go on; `text` is what there was of the answer."""
+    """The column could not go on; `text` is what there was of the answer."""
 
     message: str
     cure: str

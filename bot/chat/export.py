@@ -36,6 +36,7 @@ def answer_values(answer: LiveAnswer) -> dict[str, Any]:
     """One answer as plain JSON values."""
     return {
         "strategy": answer.strategy,
+        "model": answer.model,
         "status": answer.status,
         "text": answer.text,
         "off_topic": answer.off_topic,
@@ -45,6 +46,7 @@ def answer_values(answer: LiveAnswer) -> dict[str, Any]:
         "tokens_per_second": answer.tokens_per_second,
         "prompt_tokens": answer.prompt_tokens,
         "answer_tokens": answer.answer_tokens,
+        "cost": answer.cost,
         "prompt": [message.as_dict() for message in answer.prompt],
         "trimming": asdict(answer.trimming) if answer.trimming else None,
         "fingerprint": asdict(answer.fingerprint) if answer.fingerprint else None,
@@ -59,13 +61,17 @@ def as_markdown(title: str, turns: Sequence[LiveTurn]) -> str:
     blocks = [f"# {_one_line(title)}"]
     for number, turn in enumerate(turns, start=1):
         blocks += [f"## Question {number}", _quoted(turn.question)]
+        several = len({answer.model for answer in turn.answers.values()}) > 1
         for answer in turn.answers.values():
-            blocks += _answer_blocks(answer)
+            blocks += _answer_blocks(answer, named=several)
     return "\n\n".join(blocks) + "\n"
 
 
-def _answer_blocks(answer: LiveAnswer) -> list[str]:
-    blocks = [f"### {_TITLES.get(answer.strategy, answer.strategy)} ({answer.status})"]
+def _answer_blocks(answer: LiveAnswer, *, named: bool) -> list[str]:
+    """One answer; `named`: its model stands in the heading, because several answered."""
+    title = _TITLES.get(answer.strategy, answer.strategy)
+    model = f", {_one_line(answer.model_title)}" if named else ""
+    blocks = [f"### {title}{model} ({answer.status})"]
     if answer.text:
         blocks.append(_quoted(answer.text))
     if answer.error:
@@ -94,6 +100,8 @@ def _facts(answer: LiveAnswer) -> str:
         facts.append(f"{answer.total_seconds:.2f} s in all")
     if answer.answer_tokens:
         facts.append(f"{answer.prompt_tokens} + {answer.answer_tokens} tokens")
+    if answer.cost is not None:
+        facts.append(f"${answer.cost:.6f}".rstrip("0").rstrip("."))
     lines = ["; ".join(facts)] if facts else []
     if answer.fingerprint:
         lines += ["", f"Fingerprint: `{json.dumps(asdict(answer.fingerprint))}`"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from bot.messages import Message
 
@@ -15,20 +16,27 @@ class Fingerprint:
     """Everything an answer depends on.
 
     Args:
-        weights_sha256: of the base model's weights.
-        adapter_sha256: of the adapter's weights; None when the base model answered alone.
+        weights: which base model answered: the SHA-256 of local weights, else "name@host".
+        adapter: which adapter: the SHA-256 of local weights, else its name on the server; None
+            when the base model answered alone.
         prompt_sha256: of the messages that were sent; empty when the model was not asked.
         passage_ids: of the passages in the prompt, best first.
         sampling: `temperature` and `max_tokens`.
         seed: of the sampling.
     """
 
-    weights_sha256: str
-    adapter_sha256: str | None
+    weights: str
+    adapter: str | None
     prompt_sha256: str
     passage_ids: tuple[str, ...]
     sampling: Mapping[str, float]
     seed: int
+
+    @property
+    def on_this_machine(self) -> bool:
+        """The base model's weights lie here, or on a server of this machine."""
+        _name, at, host = self.weights.rpartition("@")
+        return not at or urlsplit(f"//{host}").hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def prompt_sha256(messages: Sequence[Message]) -> str:

@@ -21,14 +21,15 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from bot.chat import export
-from bot.chat.answers import LiveAnswer, LiveTurn, Status, columns, own_history, restored
-from bot.chat.compare import Bench, Comparison, Options, compare
+from bot.chat.answers import LiveAnswer, LiveTurn, Status, as_written, own_history, restored
+from bot.chat.columns import Column, Options
+from bot.chat.compare import Bench, Comparison
 from bot.chat.events import Failed, Finished, TextDelta
 from bot.chat.question import Question
 from bot.chat.strategies import STRATEGIES, Strategy, strategy
-from bot.errors import ChatError, RecordsError
+from bot.errors import ChatError, ModelError, RecordsError
 from bot.records import conversations as records
-from bot.records.conversations import UNFINISHED, ConversationRow, StoredTurn
+from bot.records.conversations import UNFINISHED, ConversationRow, NewAnswer, StoredTurn
 from bot.records.owners import Owner, is_alive
 
 __all__ = ["Chat", "ConversationRow", "LiveAnswer", "LiveTurn", "Options", "Status"]
@@ -102,20 +103,21 @@ class Chat:
     def ask(
         self, conversation_id: str, text: str, strategies: Sequence[str], options: Options
     ) -> LiveTurn:
-        """Put a question to some strategies, by their names.
+        """Put a question to some strategies, by their names, on each model of the options.
 
         The question is in the records when this returns; its answers go on by themselves, as
         long as somebody is attached.
 
         Raises:
-            ChatError: the question is empty, no strategy is chosen, or the conversation's last
-                question is still being answered.
+            ChatError: the question is empty, no strategy or no model is chosen, or the
+                conversation's last question is still being answered.
             RecordsError: the question could not be written; nothing was asked.
         """
         question = _cleaned(text)
         if not question:
             raise ChatError("The question is empty.", cure="Type a question first.")
-        chosen = _chosen(strategies)
+        columns = options.columns(_chosen(strategies))
+        titles = {one.model: self._title_of_model(one.model) for one in columns}
         with self._asking:
             self._refuse_if_busy(conversation_id)
             earlier = self.turns(conversation_id)
@@ -123,7 +125,12 @@ class Chat:
                 id=uuid4().hex,
                 conversation_id=conversation_id,
                 question=question,
-                answers={one.name: LiveAnswer(uuid4().hex, one.name) for one in chosen},
+                answers={
+                    one.key: LiveAnswer(
+                        uuid4().hex, one.strategy.name, one.model, titles[one.model]
+                    )
+                    for one in columns
+                },
             )
             turn.asked_at = records.add_turn(
                 self._engine,
@@ -131,14 +138,21 @@ class Chat:
                 title=_title(question),
                 turn_id=turn.id,
                 question=question,
-                answers={name: answer.id for name, answer in turn.answers.items()},
+                answers=[
+                    NewAnswer(one.id, one.strategy, one.model, one.model_title)
+                    for one in turn.answers.values()
+                ],
                 owner=self._owner.name,
             )
-            self._on_loop(self._begin, turn, chosen, earlier, options)
+            self._on_loop(self._begin, turn, columns, earlier, options)
         return turn
 
     def retry(self, answer_id: str, options: Options) -> LiveTurn:
-        """Answer again with one strategy; the other answers stay, and the vote is taken back.
+        """Answer again with the same strategy and model; the other answers stay, and the vote is
+        taken back.
+
+        Args:
+            options: as for a new question; its models do not matter here.
 
         Raises:
             ChatError: the answer is gone or still being written, or a later question of its
@@ -149,15 +163,15 @@ class Chat:
             conversation_id = records.conversation_of_answer(self._engine, answer_id)
             turns = self.turns(conversation_id) if conversation_id else []
             for number, turn in enumerate(turns):
-                for answer in turn.answers.values():
+                for key, answer in turn.answers.items():
                     if answer.id == answer_id:
-                        self._answer_again(turn, answer, turns[:number], options)
+                        self._answer_again(turn, key, turns[:number], options)
                         return turn
         raise ChatError("This answer is no longer there.")
 
-    def stop(self, turn_id: str, strategy: str | None = None) -> None:
-        """Stop one strategy of a turn, or all; the text so far is kept."""
-        self._on_loop(self._stop, turn_id, strategy)
+    def stop(self, turn_id: str, key: str | None = None) -> None:
+        """Stop one column of a turn, or all; the text so far is kept."""
+        self._on_loop(self._stop, turn_id, key)
 
     # --- reading --------------------------------------------------------------------------
 
@@ -299,12 +313,12 @@ class Chat:
     def _begin(
         self,
         turn: LiveTurn,
-        strategies: Sequence[Strategy],
+        columns: Sequence[Column],
         earlier: Sequence[LiveTurn],
         options: Options,
     ) -> None:
-        history = {one.name: own_history(earlier, one.name) for one in strategies}
-        comparison = compare(self._bench, Question(turn.question, history), strategies, options)
+        history = {one.key: own_history(earlier, one) for one in columns}
+        comparison = Comparison(self._bench, Question(turn.question, history), columns, options)
         live = self._live.setdefault(turn.id, _Live(turn, saved_at=self._loop.time()))
         live.comparisons.append(comparison)
         turn.done = False
@@ -316,8 +330,8 @@ class Chat:
     async def _follow(self, live: _Live, comparison: Comparison) -> None:
         turn = live.turn
         try:
-            async for name, event in comparison:
-                answer = turn.answers[name]
+            async for key, event in comparison:
+                answer = turn.answers[key]
                 answer.follow(event)
                 match event:
                     case Finished(reason="stopped") if self._closing:
@@ -351,7 +365,7 @@ class Chat:
 
     def _save(self, answers: Iterable[LiveAnswer]) -> None:
         """Write answers on the writer's thread, one after the other."""
-        self._writer.submit(self._write, {answer.id: columns(answer) for answer in answers})
+        self._writer.submit(self._write, {answer.id: as_written(answer) for answer in answers})
 
     def _write(self, values: Mapping[str, Mapping[str, Any]]) -> None:
         try:
@@ -359,10 +373,10 @@ class Chat:
         except RecordsError as error:
             logger.error("An answer could not be saved: %s", error)
 
-    def _stop(self, turn_id: str, strategy: str | None) -> None:
+    def _stop(self, turn_id: str, key: str | None) -> None:
         live = self._live.get(turn_id)
         for comparison in live.comparisons if live else ():
-            comparison.stop(strategy)
+            comparison.stop(key)
 
     def _attach(self, turn_id: str, owner: str) -> None:
         live = self._live.get(turn_id)
@@ -403,16 +417,20 @@ class Chat:
             raise ChatError("The chat is closed.", cure="Start Triptych again.") from error
 
     def _answer_again(
-        self, turn: LiveTurn, answer: LiveAnswer, earlier: Sequence[LiveTurn], options: Options
+        self, turn: LiveTurn, key: str, earlier: Sequence[LiveTurn], options: Options
     ) -> None:
+        answer = turn.answers[key]
         self._refuse_if_busy(turn.conversation_id, except_turn=turn.id)
         if not answer.finished:
             raise ChatError("This answer is still being written.", cure="Stop it first.")
-        fresh = LiveAnswer(answer.id, answer.strategy, version=answer.version + 1)
-        values = {**columns(fresh), "vote": 0, "owner": self._owner.name}
+        fresh = LiveAnswer(
+            answer.id, answer.strategy, answer.model, answer.model_title, version=answer.version + 1
+        )
+        values = {**as_written(fresh), "vote": 0, "owner": self._owner.name}
         records.update_answer(self._engine, answer.id, values)
-        turn.answers[answer.strategy] = fresh
-        self._on_loop(self._begin, turn, [strategy(answer.strategy)], earlier, options)
+        turn.answers[key] = fresh
+        column = Column(key, strategy(answer.strategy), answer.model)
+        self._on_loop(self._begin, turn, [column], earlier, options)
 
     def _refuse_if_busy(self, conversation_id: str, *, except_turn: str = "") -> None:
         turn = self.under_way(conversation_id)
@@ -434,6 +452,13 @@ class Chat:
         owners = records.owners_of_unfinished(self._engine) - {self._owner.name}
         gone = [owner for owner in owners if not is_alive(self._owners_dir, owner)]
         return bool(gone) and records.mark_interrupted(self._engine, gone) > 0
+
+    def _title_of_model(self, name: str) -> str:
+        """What a person calls a model; one that is not there fails in its own columns."""
+        try:
+            return self._bench.models(name).title
+        except ModelError:
+            return name
 
     def _title_of(self, conversation_id: str) -> str:
         found = records.conversation(self._engine, conversation_id)

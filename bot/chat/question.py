@@ -16,9 +16,9 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, and the earlier turns of each strategy by the strategy's name.
+    """A question, and the earlier turns of each column by the column's key.
 
-    A strategy only ever sees its own turns: an answer of one never leaks into another's prompt.
+    A column only ever sees its own turns: an answer of one never leaks into another's prompt.
     """
 
     text: str

@@ -48,7 +48,8 @@ class TurnRecord(Table):
 
 
 class AnswerRecord(Table):
-    """One strategy's answer to a question. `owner` names the process that writes it."""
+    """One column's answer to a question: a strategy's, by a model. `owner` names the process that
+    writes it; `cost` is in US dollars."""
 
     __tablename__ = "answers"
 
@@ -56,6 +57,8 @@ class AnswerRecord(Table):
     turn_id: Mapped[str] = mapped_column(ForeignKey("turns.id", ondelete="CASCADE"), index=True)
     number: Mapped[int]
     strategy: Mapped[str]
+    model: Mapped[str]
+    model_title: Mapped[str]
     status: Mapped[str] = mapped_column(default="queued", index=True)
     owner: Mapped[str]
     text: Mapped[str] = mapped_column(default="")
@@ -67,6 +70,7 @@ class AnswerRecord(Table):
     total_seconds: Mapped[float | None] = mapped_column(default=None)
     prompt_tokens: Mapped[int] = mapped_column(default=0)
     answer_tokens: Mapped[int] = mapped_column(default=0)
+    cost: Mapped[float | None] = mapped_column(default=None)
     fingerprint: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
     error: Mapped[str] = mapped_column(default="")
     cure: Mapped[str] = mapped_column(default="")
@@ -84,11 +88,24 @@ class ConversationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """An answer that is about to be made: by which strategy, on which model (`model_title` is
+    what a person reads)."""
+
+    id: str
+    strategy: str
+    model: str
+    model_title: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredAnswer:
     """An answer as it was last written."""
 
     id: str
     strategy: str
+    model: str
+    model_title: str
     status: str
     owner: str
     text: str
@@ -100,6 +117,7 @@ class StoredAnswer:
     total_seconds: float | None
     prompt_tokens: int
     answer_tokens: int
+    cost: float | None
     fingerprint: dict[str, Any] | None
     error: str
     cure: str
@@ -108,7 +126,7 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
-    """A question with its answers, in the order the strategies were asked."""
+    """A question with its answers, in the order of the columns."""
 
     id: str
     conversation_id: str
@@ -196,14 +214,14 @@ def add_turn(
     title: str,
     turn_id: str,
     question: str,
-    answers: Mapping[str, str],
+    answers: Sequence[NewAnswer],
     owner: str,
 ) -> str:
-    """Write a question with one empty answer per strategy, in one transaction.
+    """Write a question with its empty answers, in one transaction.
 
     Args:
         title: of the conversation, used when this is its first question.
-        answers: strategy → id of its answer.
+        answers: in the order of the columns; the first one's model is the question's first.
         owner: the process that will write the answers.
 
     Returns:
@@ -236,8 +254,16 @@ def add_turn(
         )
         session.flush()
         session.add_all(
-            AnswerRecord(id=answer_id, turn_id=turn_id, number=number, strategy=name, owner=owner)
-            for number, (name, answer_id) in enumerate(answers.items())
+            AnswerRecord(
+                id=one.id,
+                turn_id=turn_id,
+                number=number,
+                strategy=one.strategy,
+                model=one.model,
+                model_title=one.model_title,
+                owner=owner,
+            )
+            for number, one in enumerate(answers)
         )
     return now
 

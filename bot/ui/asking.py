@@ -89,7 +89,7 @@ def _submitted() -> None:
 def _put(services: Services, waiting: state.Submission, conversation_id: str) -> None:
     """Ask, and note at once that it was asked: from here on a cut-short run loses nothing."""
     strategies = [one.name for one in STRATEGIES if state.switched_on(one.name)]
-    options = state.options(services.settings.seed)
+    options = state.options(services.settings.seed, services.models.main)
     conversation = conversation_id or services.chat.create()
     waiting.turn = services.chat.ask(conversation, waiting.question, strategies, options)
     state.remember_reading(waiting.turn.id, waiting.reading)

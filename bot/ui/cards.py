@@ -37,7 +37,7 @@ _OFF_TOPIC = "Nothing in the documents matches this question, so the model was n
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What the buttons of a card do; each receives the answer's strategy or id."""
+    """What the buttons of a card do; each receives the answer's key or id."""
 
     stop: Callable[[str], None]
     retry: Callable[[str], None]
@@ -48,20 +48,26 @@ class Card:
     """The place of one answer on the page.
 
     Args:
+        key: of its column.
         answer: as it is now; `update` shows what it becomes.
         title: of its strategy.
+        model: the title of its model; empty where there is no doubt about it.
         actions: what the buttons do.
         leads_in: the figures in which it leads its turn.
     """
 
     def __init__(
         self,
+        key: str,
         answer: LiveAnswer,
         title: str,
+        model: str,
         actions: Actions,
         leads_in: frozenset[str] = frozenset(),
     ) -> None:
+        self._key = key
         self._title = title
+        self._model = model
         self._actions = actions
         self._shown: dict[str, Hashable] = {}
         with st.container(key=f"card-{answer.strategy}-{answer.id}", height="stretch"):
@@ -82,7 +88,7 @@ class Card:
     def update(self, answer: LiveAnswer, leads_in: frozenset[str] = frozenset()) -> None:
         """Show the answer as it is now, and in which figures it leads its turn."""
         under_way = answer.status in _UNDER_WAY
-        self._write("head", self._head, _head(answer, self._title))
+        self._write("head", self._head, _head(answer, self._title, self._model))
         self._write("body", self._body, _body(answer, under_way))
         self._write("problem", self._problem, _problem(answer))
         found = answer.off_topic or bool(answer.evidence)
@@ -126,7 +132,7 @@ class Card:
             icon=":material/stop_circle:",
             type="tertiary",
             on_click=self._actions.stop,
-            args=(answer.strategy,),
+            args=(self._key,),
         )
 
     def _draw_finished(self, answer: LiveAnswer) -> None:
@@ -166,11 +172,12 @@ class Card:
             self._origin = st.empty()
 
 
-def _head(answer: LiveAnswer, title: str) -> str:
+def _head(answer: LiveAnswer, title: str, model: str) -> str:
     look = theme.look(answer.strategy)
     colour, icon, words = _STATUS[answer.status]
     name = f":{look.colour}[{look.icon}] **{text.plain(title)}**"
-    return f"{name} &nbsp; :{colour}-badge[{icon} {words}]"
+    head = f"{name} &nbsp; :{colour}-badge[{icon} {words}]"
+    return f"{head}  \n:small[:gray[{text.plain(model)}]]" if model else head
 
 
 def _body(answer: LiveAnswer, under_way: bool) -> str:
@@ -198,19 +205,18 @@ def _quoted(evidence: Evidence) -> str:
 
 
 def leaders(turn: LiveTurn) -> dict[str, frozenset[str]]:
-    """Strategy → the figures in which it was the fastest of a turn that is done."""
+    """Column → the figures in which it was the fastest of a turn that is done."""
     if not turn.done:
         return {}
-    finished = [one for one in turn.answers.values() if one.status == "complete"]
-    first = [one for one in finished if one.first_token_seconds is not None]
-    fast = [one for one in finished if one.tokens_per_second is not None]
+    finished = [(key, one) for key, one in turn.answers.items() if one.status == "complete"]
+    first = {key: one.first_token_seconds for key, one in finished if one.first_token_seconds}
+    speed = {key: one.tokens_per_second for key, one in finished if one.tokens_per_second}
     led: dict[str, frozenset[str]] = {}
     if len(first) > 1:
-        quickest = min(first, key=lambda one: one.first_token_seconds or 0.0)
-        led[quickest.strategy] = frozenset({"first"})
-    if len(fast) > 1:
-        fastest = max(fast, key=lambda one: one.tokens_per_second or 0.0)
-        led[fastest.strategy] = led.get(fastest.strategy, frozenset()) | {"speed"}
+        led[min(first, key=lambda key: first[key])] = frozenset({"first"})
+    if len(speed) > 1:
+        fastest = max(speed, key=lambda key: speed[key])
+        led[fastest] = led.get(fastest, frozenset()) | {"speed"}
     return led
 
 
@@ -228,9 +234,30 @@ def _figures(answer: LiveAnswer, leads_in: frozenset[str]) -> str:
         total = f" · {answer.total_seconds:.1f} s" if answer.total_seconds is not None else ""
         unit = "token" if answer.answer_tokens == 1 else "tokens"
         figures.append(f":gray-badge[{answer.answer_tokens} {unit}{total}]")
+    if cost := _cost(answer):
+        figures.append(f":gray-badge[{cost}]")
     if _cut_at_length(answer):
         figures.append(":gray-badge[:material/straighten: length reached]")
     return " ".join(figures)
+
+
+def _cost(answer: LiveAnswer) -> str:
+    """What the answer cost, in words; empty as long as there is nothing to say."""
+    mark = answer.fingerprint
+    if mark is None or not answer.answer_tokens:
+        return ""
+    if answer.cost is None:
+        return ":material/payments: price unknown"
+    if answer.cost:
+        return f":material/payments: {dollars(answer.cost)}"
+    return "free, on this machine" if mark.on_this_machine else "free"
+
+
+def dollars(amount: float) -> str:
+    """An amount of US dollars as Markdown; small ones with as many digits as they need."""
+    if amount >= 1:
+        return f"\\${amount:,.2f}"
+    return f"\\${amount:.4f}" if amount >= 0.0001 else "< \\$0.0001"
 
 
 def _cut_at_length(answer: LiveAnswer) -> bool:
@@ -258,11 +285,11 @@ def _origin(answer: LiveAnswer) -> str:
     mark = answer.fingerprint
     if mark is None:
         return ""
-    adapter = f" · adapter `{mark.adapter_sha256[:12]}`" if mark.adapter_sha256 else ""
+    adapter = f" · adapter `{mark.adapter[:12]}`" if mark.adapter else ""
     passages = f" · passages {', '.join(f'`{one}`' for one in mark.passage_ids)}"
     return (
         f"{answer.prompt_tokens} prompt tokens · prompt `{mark.prompt_sha256[:12]}`"
-        f" · weights `{mark.weights_sha256[:12]}`{adapter}"
+        f" · weights `{mark.weights[:12]}`{adapter}"
         f" · temperature {mark.sampling.get('temperature', 0):g} · seed {mark.seed}"
         f"{passages if mark.passage_ids else ''}"
     )

@@ -17,12 +17,16 @@ from bot.chat.answers import LiveTurn
 from bot.chat.live import Chat
 from bot.chat.strategies import STRATEGIES
 from bot.errors import TriptychError
+from bot.models.catalog import EMBEDDED_NAME
 from bot.services import Services
 from bot.ui import asking, sidebar, starters, state, text, theme
 from bot.ui.cards import Actions, Card, leaders
 
 REPAINT_SECONDS = 0.05
 IDLE_SECONDS = 0.25
+
+CARD_WIDTH = 270
+"""The least width of a card, in pixels; narrower pages fold."""
 
 _TITLES = {one.name: one.title for one in STRATEGIES}
 
@@ -85,8 +89,8 @@ def _drain(services: Services, live: list[Drawn], show_indexing: Callable[[], No
             if version != seen[turn.id]:
                 seen[turn.id] = version
                 led = leaders(turn)
-                for name, card in cards.items():
-                    card.update(turn.answers[name], led.get(name, frozenset()))
+                for key, card in cards.items():
+                    card.update(turn.answers[key], led.get(key, frozenset()))
         under_way = [(turn, cards) for turn, cards in under_way if not _is_shown(turn, seen)]
         show_indexing()
         state.let_streamlit_interrupt()
@@ -136,12 +140,34 @@ def _draw_turn(services: Services, turn: LiveTurn) -> dict[str, Card]:
         retry=partial(_retry, services),
         vote=partial(_vote, services.chat),
     )
-    with st.grid(max(1, len(turn.answers)), min_column_width=270, key=f"cards-{turn.id}"):
-        led = leaders(turn)
-        return {
-            name: Card(answer, _TITLES.get(name, name), actions, led.get(name, frozenset()))
-            for name, answer in turn.answers.items()
-        }
+    return _draw_cards(turn, actions)
+
+
+def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
+    """One card per column; where several models answered, those of a strategy stay together."""
+    models = list(dict.fromkeys(answer.model for answer in turn.answers.values()))
+    strategies = dict.fromkeys(answer.strategy for answer in turn.answers.values())
+    led = leaders(turn)
+    cards: dict[str, Card] = {}
+
+    def draw(strategy: str) -> None:
+        for key, answer in turn.answers.items():
+            if answer.strategy == strategy:
+                doubt = len(models) > 1 or answer.model != EMBEDDED_NAME
+                model = answer.model_title if doubt else ""
+                title = _TITLES.get(strategy, strategy)
+                cards[key] = Card(key, answer, title, model, actions, led.get(key, frozenset()))
+
+    width = CARD_WIDTH * max(1, len(models))
+    with st.grid(max(1, len(strategies)), min_column_width=width, key=f"cards-{turn.id}"):
+        for strategy in strategies:
+            if len(models) > 1:
+                together = f"columns-{strategy}-{turn.id}"
+                with st.grid(len(models), min_column_width=CARD_WIDTH, key=together):
+                    draw(strategy)
+            else:
+                draw(strategy)
+    return cards
 
 
 def _draw_hero(services: Services, slot: DeltaGenerator) -> None:
@@ -154,7 +180,7 @@ def _draw_hero(services: Services, slot: DeltaGenerator) -> None:
         )
         st.markdown(badges, text_alignment="center")
         st.markdown(
-            ":gray[Ask once: every strategy answers at the same time, over one model. "
+            f":gray[Ask once: every strategy answers at the same time, over {_over(services)}. "
             "Drop a document into the question and it is read first.]",
             text_alignment="center",
         )
@@ -167,6 +193,12 @@ def _draw_hero(services: Services, slot: DeltaGenerator) -> None:
                     on_click=state.submit,
                     args=(question,),
                 )
+
+
+def _over(services: Services) -> str:
+    """How many models answer the next question, in words."""
+    count = len(state.models(services.models.main))
+    return "one model" if count == 1 else f"{count} models"
 
 
 def _draw_stop_all(chat: Chat, slot: DeltaGenerator, live: Sequence[LiveTurn]) -> None:
@@ -197,8 +229,8 @@ def _show_notice() -> None:
         st.toast(text.plain(message), icon=icon)
 
 
-def _stop(chat: Chat, turn_id: str, strategy: str) -> None:
-    chat.stop(turn_id, strategy)
+def _stop(chat: Chat, turn_id: str, key: str) -> None:
+    chat.stop(turn_id, key)
 
 
 def _stop_all(chat: Chat, turn_ids: Sequence[str]) -> None:
@@ -207,16 +239,19 @@ def _stop_all(chat: Chat, turn_ids: Sequence[str]) -> None:
 
 
 def _stop_strategy(chat: Chat, strategy: str) -> None:
-    """Stop one strategy in the open conversation's turn under way: it was switched off."""
+    """Stop a strategy's columns in the open conversation's turn under way: it was switched
+    off."""
     current = state.conversation_id()
     turn = chat.under_way(current) if current else None
-    if turn is not None and strategy in turn.answers:
-        chat.stop(turn.id, strategy)
+    for key, answer in turn.answers.items() if turn is not None else ():
+        if turn is not None and answer.strategy == strategy:
+            chat.stop(turn.id, key)
 
 
 def _retry(services: Services, answer_id: str) -> None:
     try:
-        services.chat.retry(answer_id, state.options(services.settings.seed))
+        options = state.options(services.settings.seed, services.models.main)
+        services.chat.retry(answer_id, options)
     except TriptychError as error:
         state.notify(str(error), failed=True)
 

@@ -5,6 +5,7 @@ Widget keys are spelled here once; code and tests find widgets by them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
@@ -24,7 +25,10 @@ ANSWER_TOKENS = "length"
 TEMPERATURE = "temperature"
 PASSAGES = "passages"
 ADAPTER = "adapter"
+MODEL = "model"
+COMPARED = "compare"
 
+_OTHER_ADAPTERS = "_other_adapters"
 _CONVERSATION = "_conversation"
 _SUBMISSIONS = "_submissions"
 _SHOWN_TURNS = "_shown_turns"
@@ -98,7 +102,22 @@ def switched_on(name: str) -> bool:
     return bool(st.session_state.get(strategy_key(name), False))
 
 
-def options(seed: int) -> Options:
+def models(main: str) -> tuple[str, ...]:
+    """The models that answer the next question, the one chosen first.
+
+    Args:
+        main: the one that answers when there is nothing to choose from.
+    """
+    first = str(st.session_state.get(MODEL) or main)
+    return tuple(dict.fromkeys((first, *st.session_state.get(COMPARED, ()))))
+
+
+def remember_adapters(other: Mapping[str, str]) -> None:
+    """Keep which adapter answers on which model, the first one aside."""
+    st.session_state[_OTHER_ADAPTERS] = dict(other)
+
+
+def options(seed: int, main_model: str) -> Options:
     """What the side bar says about the next answer."""
     return Options(
         answer_tokens=int(st.session_state[ANSWER_TOKENS]),
@@ -106,6 +125,8 @@ def options(seed: int) -> Options:
         seed=seed,
         passages=int(st.session_state[PASSAGES]),
         adapter=str(st.session_state.get(ADAPTER) or ""),
+        models=models(main_model),
+        other_adapters=st.session_state.get(_OTHER_ADAPTERS, {}),
     )
 
 

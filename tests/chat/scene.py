@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot.chat.compare import Bench, Comparison, Options
 from bot.chat.events import Event, Finished
-from bot.errors import AdapterError
+from bot.errors import AdapterError, ModelUnavailable
 from bot.library.retrieve import Evidence, Retrieval
 from bot.library.split import Passage
 from bot.models.catalog import AdapterWeights
@@ -43,20 +43,34 @@ NOTHING = Retrieval(passages=(), evidence=(), off_topic=True, seconds=0.01)
 
 
 def make_options(**changes: object) -> Options:
-    values = {"answer_tokens": 40, "temperature": 0.0, "seed": 7, "passages": 1, "adapter": "kilns"}
+    values = {
+        "answer_tokens": 40,
+        "temperature": 0.0,
+        "seed": 7,
+        "passages": 1,
+        "adapter": "kilns",
+        "models": ("scripted",),
+    }
     return Options(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def make_bench(
-    model: ScriptedModel, retrieve: Callable[[str, int], Retrieval] | None = None
+    *models: ScriptedModel, retrieve: Callable[[str, int], Retrieval] | None = None
 ) -> Bench:
-    def adapter(name: str) -> AdapterWeights:
+    by_name = {model.name: model for model in models}
+
+    def model_of(name: str) -> ScriptedModel:
+        if name not in by_name:
+            raise ModelUnavailable(f"There is no model {name}.", cure="Choose another.")
+        return by_name[name]
+
+    def adapter(_model: str, name: str) -> AdapterWeights:
         if name != "kilns":
             raise AdapterError(f"There is no adapter {name}.", cure="Train one.")
         return AdapterWeights(name, Path("kilns.gguf"), ADAPTER_SHA256)
 
     return Bench(
-        model=model,
+        models=model_of,
         retrieve=retrieve or (lambda _question, _passages: FOUND),
         adapter=adapter,
         timeout_seconds=30.0,
@@ -64,7 +78,7 @@ def make_bench(
 
 
 def collect(comparison: Comparison) -> dict[str, list[Event]]:
-    """All events of a comparison, by strategy."""
+    """All events of a comparison, by column."""
 
     async def run() -> dict[str, list[Event]]:
         events: dict[str, list[Event]] = {}

@@ -103,7 +103,7 @@ def test_retrieval_is_done_once_and_shared() -> None:
         return FOUND
 
     with ScriptedModel([Reply("a"), Reply("b")]) as model:
-        bench = make_bench(model, retrieve)
+        bench = make_bench(model, retrieve=retrieve)
         chosen = [strategy("rag"), strategy("hybrid")]
         events = collect(compare(bench, QUESTION, chosen, make_options(passages=3)))
     assert searched == [(QUESTION.text, 3)]
@@ -117,13 +117,13 @@ def test_nothing_is_searched_when_nobody_retrieves() -> None:
         raise AssertionError("searched")
 
     with ScriptedModel([Reply("a")]) as model:
-        bench = make_bench(model, retrieve)
+        bench = make_bench(model, retrieve=retrieve)
         finished(collect(compare(bench, QUESTION, [strategy("prompt")], make_options()))["prompt"])
 
 
 def test_off_topic_questions_are_answered_by_the_gate_without_the_model() -> None:
     with ScriptedModel([Reply("hello", model=BASE)]) as model:
-        bench = make_bench(model, lambda _question, _passages: NOTHING)
+        bench = make_bench(model, retrieve=lambda _question, _passages: NOTHING)
         chosen = [strategy(name) for name in ("prompt", "rag", "hybrid")]
         events = collect(compare(bench, QUESTION, chosen, make_options()))
     assert finished(events["prompt"]).text == "hello"
@@ -174,7 +174,7 @@ def test_passages_that_do_not_fit_are_neither_sent_nor_in_the_fingerprint() -> N
     passages = tuple(make_passage(n, "word " * 60) for n in range(3))
     profile = replace(PROFILE, context_tokens=200)
     with ScriptedModel([Reply("ok")], profile=profile) as model:
-        bench = make_bench(model, lambda _q, _p: replace(FOUND, passages=passages))
+        bench = make_bench(model, retrieve=lambda _q, _p: replace(FOUND, passages=passages))
         events = collect(compare(bench, QUESTION, [strategy("hybrid")], make_options()))["hybrid"]
     kept = finished(events).fingerprint.passage_ids
     prompted = next(event for event in events if isinstance(event, Prompted))
@@ -213,7 +213,9 @@ def test_a_failing_library_spares_who_does_not_need_it() -> None:
         raise VectorStoreError("Chroma is away.", cure="Try again.")
 
     with ScriptedModel([Reply("a"), Reply("b"), Reply("c")]) as model:
-        events = collect(compare(make_bench(model, retrieve), QUESTION, STRATEGIES, make_options()))
+        events = collect(
+            compare(make_bench(model, retrieve=retrieve), QUESTION, STRATEGIES, make_options())
+        )
     for name in ("rag", "hybrid"):
         assert events[name] == [Queued(), Failed("Chroma is away.", "Try again.", "")]
     for name in ("prompt", "few-shot", "adapter"):
@@ -241,7 +243,7 @@ def test_a_defect_of_ours_is_logged_and_told_in_plain_words(
         raise ZeroDivisionError("secret detail")
 
     with ScriptedModel([Reply("a")]) as model:
-        bench = make_bench(model, retrieve)
+        bench = make_bench(model, retrieve=retrieve)
         chosen = [strategy("prompt"), strategy("rag")]
         events = collect(compare(bench, QUESTION, chosen, make_options()))
     failed = events["rag"][-1]
@@ -354,7 +356,7 @@ def test_stopping_while_the_library_is_searched_leaves_the_search_to_the_other()
     with ScriptedModel([Reply("fine", model=BASE)]) as model:
         chosen = [strategy("rag"), strategy("hybrid")]
         last = asyncio.run(
-            run(compare(make_bench(model, retrieve), QUESTION, chosen, make_options()))
+            run(compare(make_bench(model, retrieve=retrieve), QUESTION, chosen, make_options()))
         )
     assert finished([last["hybrid"]]).reason == "stopped"
     assert finished([last["rag"]]).reason == "stop"

@@ -20,13 +20,13 @@ def fingerprint(
     question: Question | None = None,
     options: Options | None = None,
     retrieval: Retrieval = FOUND,
-    weights_sha256: str = "0" * 64,
+    weights: str = "0" * 64,
     answer: str = "Nine hundred.",
 ) -> Fingerprint:
     with ScriptedModel([Reply(answer)]) as model:
-        model.weights = Weights("base", model.weights.path, weights_sha256, 0)
+        model.weights = Weights("base", model.weights.path, weights, 0)
         comparison = compare(
-            make_bench(model, lambda _question, _passages: retrieval),
+            make_bench(model, retrieve=lambda _question, _passages: retrieval),
             question or Question("What does it cost?"),
             [strategy(name)],
             options or make_options(),
@@ -44,7 +44,7 @@ OTHER_PASSAGE = Retrieval((make_passage(1),), (), False, 0.0)
 @pytest.mark.parametrize(
     ("changed", "other"),
     [
-        ("weights_sha256", lambda: fingerprint(weights_sha256="1" * 64)),
+        ("weights", lambda: fingerprint(weights="1" * 64)),
         ("seed", lambda: fingerprint(options=make_options(seed=8))),
         ("sampling", lambda: fingerprint(options=make_options(temperature=0.5))),
         ("sampling", lambda: fingerprint(options=make_options(answer_tokens=41))),
@@ -66,7 +66,7 @@ def test_each_ingredient_changes_it_alone(changed: str, other: object) -> None:
 
 def test_an_adapter_changes_only_the_adapter() -> None:
     one, two = fingerprint("prompt"), fingerprint("adapter")
-    assert (one.adapter_sha256, two.adapter_sha256) == (None, "ad" * 32)
+    assert (one.adapter, two.adapter) == (None, "ad" * 32)
     assert one.prompt_sha256 == two.prompt_sha256
 
 

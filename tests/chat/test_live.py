@@ -41,7 +41,7 @@ def chat_over(
     grace_seconds: float = PATIENCE_SECONDS,
     retrieve: Callable[[str, int], Retrieval] | None = None,
 ) -> Iterator[Chat]:
-    chat = Chat(make_bench(model, retrieve), engine, grace_seconds=grace_seconds)
+    chat = Chat(make_bench(model, retrieve=retrieve), engine, grace_seconds=grace_seconds)
     try:
         yield chat
     finally:

@@ -29,7 +29,10 @@ def add(engine: Engine, conversation: str, turn: str, *strategies: str, owner: s
         title=f"About {turn}",
         turn_id=turn,
         question=f"{turn}?",
-        answers={name: f"{turn}-{name}" for name in strategies or ("prompt",)},
+        answers=[
+            records.NewAnswer(f"{turn}-{name}", name, "embedded", "SmolLM2")
+            for name in strategies or ("prompt",)
+        ],
         owner=owner,
     )
 

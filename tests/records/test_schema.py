@@ -97,6 +97,9 @@ def test_a_database_without_migrations_is_taken_over_with_its_rows(old: Path) ->
         ("complete", "It’s 1,450 pounds.", 1),
         ("queued", "", 0),
     ]
+    assert {(one.model, one.model_title) for one in turn.answers} == {
+        ("embedded", "SmolLM2-135M-Instruct")
+    }
     assert [one.name for one in documents.stored_documents(engine)] == ["rules.md"]
     assert list(documents.searchable_passages(engine, ["s1-0000"])) == ["s1-0000"]
     engine.dispose()
@@ -182,4 +185,19 @@ def test_processes_that_open_new_records_at_once_do_not_clash(path: Path) -> Non
     assert [opener.communicate()[0].strip() for opener in openers] == ["opened"] * 2
     engine = open_database(path)
     assert differences(engine) == []
+    engine.dispose()
+
+
+def test_fingerprints_of_old_answers_have_the_names_of_today(old: Path) -> None:
+    mark = '{"weights_sha256": "w", "adapter_sha256": null, "seed": 7}'
+    with sqlite3.connect(old) as connection:
+        connection.execute("UPDATE answers SET fingerprint = ? WHERE id = 'a1'", [mark])
+    connection.close()
+    engine = open_database(old)
+    first, second = conversations.turns(engine, "c1")[0].answers
+    assert (first.fingerprint, second.fingerprint) == (
+        {"weights": "w", "adapter": None, "seed": 7},
+        None,
+    )
+    assert (first.cost, second.cost) == (0.0, None)
     engine.dispose()
