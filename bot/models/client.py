@@ -10,25 +10,22 @@ import asyncio
 import math
 import re
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakKeyDictionary
 
-from bot.errors import (
-    ContextExceeded,
-    ModelError,
-    ModelProtocolError,
-    ModelTimeout,
-    ModelUnavailable,
-)
+from bot.errors import ModelError, ModelProtocolError
 from bot.messages import Message
+from bot.models import failures, sse
+from bot.models.answer import Answer, most_bytes
+from bot.models.patience import Patience
 
 if TYPE_CHECKING:  # openai takes half a second to import, which the page must not wait for
     import httpx2
-    import openai
     from openai import AsyncOpenAI
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -47,7 +44,13 @@ TURN_TOKENS = 12
 _ASCII_LETTERS = re.compile(r"[A-Za-z\s]")
 _ASCII_SIGNS = re.compile(r"[!-@\[-`{-~]")
 
-_AGAIN = "Try again: it is started again by itself."
+AFTERMATH_SECONDS = 1.0
+"""After the end of an answer, its counts and the end of the response are waited for so long."""
+
+LEAST_WAIT_SECONDS = 0.2
+"""Before a busy server is asked again, whatever it says."""
+
+_NOT_THE_PROTOCOL = ValueError | KeyError | AttributeError | TypeError | RecursionError
 
 FinishReason = Literal["stop", "length"]
 
@@ -62,12 +65,14 @@ class Endpoint:
         model: the model's name there.
         counts: the server has llama.cpp's own endpoints, which count tokens; where there are
             none, tokens are estimated, and rather too many than too few.
+        started_here: the server is a child of ours, which is started again when it is gone.
     """
 
     base_url: str
     key: str = field(repr=False)
     model: str
     counts: bool = True
+    started_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,11 @@ async def stream(
     A trailing assistant message is continued by the model; its text is not repeated in the
     deltas. Closing the generator cancels the request and frees the server's slot.
 
+    A server that does not count is counted for, one that goes on far beyond the length that was
+    asked for is cut off, and one that soon wants to be asked again (429 with Retry-After) is.
+
     Args:
-        timeout_seconds: the longest silence of the server.
+        timeout_seconds: the longest silence of the server, by its tokens (see `Patience`).
         reuse_prompt: let the embedded server keep what it computed for an earlier prompt with
             the same beginning. A long conversation is answered sooner, but the answer is not
             reproducible to the last bit, and so now and then not to the word.
@@ -117,9 +125,12 @@ async def stream(
     Raises:
         ModelError: see `bot.errors` for which.
     """
-    with _translated(endpoint):
+    answer = Answer(sampling.max_tokens)
+    patience = Patience(timeout_seconds)
+    with _translated(endpoint, answer, patience):
         client = await _client(endpoint)
-        response = await client.chat.completions.create(
+        request = partial(
+            client.chat.completions.with_streaming_response.create,
             model=endpoint.model,
             messages=_wire(messages),
             max_tokens=sampling.max_tokens,
@@ -130,21 +141,88 @@ async def stream(
             timeout=_timeout(timeout_seconds),
             extra_body={"cache_prompt": True} if reuse_prompt else None,
         )
-        finish_reason: FinishReason | None = None
-        usage: Any = None
-        async with response:
-            async for part in response:
-                usage = part.usage or usage
-                for choice in part.choices[:1]:
-                    if choice.delta.content:
-                        yield Delta(choice.delta.content)
-                    if choice.finish_reason:
-                        finish_reason = "length" if choice.finish_reason == "length" else "stop"
-        if finish_reason is None or usage is None:
-            raise ModelProtocolError(
-                f"The answer of {endpoint.model} was cut off.", cure="Try the question again."
-            )
-        yield Completion(usage.prompt_tokens, usage.completion_tokens, finish_reason)
+        async with AsyncExitStack() as held:
+            response = await _response(request, held, patience)
+            body = sse.events(response.iter_bytes(), limit_bytes=most_bytes(sampling.max_tokens))
+            events = await held.enter_async_context(aclosing(body))
+            while (event := await _next(events, answer, patience)) is not None:
+                if event.get("error"):
+                    raise failures.refused(endpoint, 0, event, {})
+                deltas = answer.deltas
+                text = answer.take(event)
+                if answer.deltas > deltas:
+                    patience.progress()
+                if text:
+                    yield Delta(text)
+                if answer.is_over:
+                    break
+            yield _completion(endpoint, messages, answer)
+            if not answer.is_overlong:
+                await _drain(events)
+
+
+async def _response(request: Callable[[], Any], held: AsyncExitStack, patience: Patience) -> Any:
+    """The response to a request, which is asked once more where a server soon wants it to be."""
+    import openai
+
+    while True:
+        try:
+            return await patience.wait(held.enter_async_context(request()))
+        except openai.APIStatusError as error:
+            told = failures.retry_after_seconds(error.response.headers)
+            busy = error.status_code in (429, 503)
+            if not busy or told is None or told > patience.left_seconds / 2:
+                raise
+            await asyncio.sleep(max(told, LEAST_WAIT_SECONDS))
+
+
+async def _next(
+    events: AsyncGenerator[dict[str, Any]], answer: Answer, patience: Patience
+) -> dict[str, Any] | None:
+    """The next event of an answer; None when nothing more is to be expected."""
+    try:
+        if answer.reason:  # it is whole: only the counts are missing
+            async with asyncio.timeout(AFTERMATH_SECONDS):
+                event = await anext(events, None)
+        else:
+            event = await patience.wait(anext(events, None))
+    except Exception:
+        if answer.reason:
+            return None
+        raise
+    if event is sse.END:
+        answer.end()
+        return None
+    return event
+
+
+async def _drain(events: AsyncGenerator[dict[str, Any]]) -> None:
+    """Read what may follow an answer, so that its connection can be used again."""
+    with suppress(Exception):
+        async with asyncio.timeout(AFTERMATH_SECONDS):
+            async for _ in events:
+                pass
+
+
+def _completion(endpoint: Endpoint, messages: Sequence[Message], answer: Answer) -> Completion:
+    """The end of an answer, by the server's counts or, where it gives none, by ours."""
+    if not answer.reason and not answer.is_overlong:
+        raise failures.cut_off(endpoint)
+    if answer.reason in ("error", "abort", "aborted", "cancelled"):
+        raise failures.cut_off(endpoint)
+    if answer.reason == "content_filter":
+        raise failures.withheld(endpoint)
+    if not answer.wrote and answer.deltas:
+        raise failures.only_thoughts(endpoint, answer.tokens)
+    if not answer.wrote and answer.called_tool:
+        raise failures.only_tools(endpoint)
+    prompt_tokens = answer.counted("prompt_tokens")
+    answer_tokens = answer.counted("completion_tokens")
+    return Completion(
+        prompt_tokens=estimated_tokens(messages) if prompt_tokens is None else prompt_tokens,
+        answer_tokens=answer.tokens if answer_tokens is None else answer_tokens,
+        finish_reason="length" if answer.is_overlong or answer.reason == "length" else "stop",
+    )
 
 
 async def count_tokens(endpoint: Endpoint, messages: Sequence[Message]) -> int:
@@ -238,7 +316,7 @@ async def server_facts(endpoint: Endpoint, path: str) -> dict[str, Any]:
         )
         told = response.json()
     if not isinstance(told, dict):
-        raise _not_the_protocol(endpoint)
+        raise failures.not_the_protocol(endpoint)
     return told
 
 
@@ -258,10 +336,7 @@ async def _post(endpoint: Endpoint, path: str, body: dict[str, Any]) -> Any:
             body=body,
             options={"timeout": _timeout(QUICK_TIMEOUT_SECONDS)},
         )
-        try:
-            return response.json()
-        except ValueError as error:
-            raise _not_the_protocol(endpoint) from error
+        return response.json()
 
 
 def _member(answer: Any, name: str, kind: type) -> Any:
@@ -328,69 +403,69 @@ def _new_client(endpoint: Endpoint) -> AsyncOpenAI:
         api_key=endpoint.key or NO_KEY,
         max_retries=0,
         # trust_env would send loopback requests through the proxy of the environment
-        http_client=httpx2.AsyncClient(transport=FreshTransport(limits=limits), trust_env=False),
+        http_client=httpx2.AsyncClient(
+            transport=FreshTransport(limits=limits),
+            headers={"Accept-Encoding": "identity"},
+            trust_env=False,
+        ),
     )
 
 
 @contextmanager
-def _translated(endpoint: Endpoint) -> Iterator[None]:
+def _translated(
+    endpoint: Endpoint, answer: Answer | None = None, patience: Patience | None = None
+) -> Iterator[None]:
     """Turn every error of the protocol's library into one of ours."""
     try:
         yield
-    except Exception as error:
-        import openai
-
-        if isinstance(error, openai.APIConnectionError):  # a timeout is one, too
-            raise _silence(endpoint, error.__cause__) from error
-        if isinstance(error, openai.APIError):
-            raise _refusal(endpoint, error) from error
-        if isinstance(error, openai.OpenAIError | ValueError | KeyError | AttributeError):
-            raise _not_the_protocol(endpoint) from error
+    except ModelError:
         raise
+    except Exception as error:
+        ours = _failure(endpoint, error, answer, patience)
+        if ours is None:
+            raise
+        leaks = endpoint.key and endpoint.key in str(error)
+        raise ours from (None if leaks else error)
 
 
-def _silence(endpoint: Endpoint, cause: BaseException | None) -> ModelError:
-    """The error for a server that cannot be reached, went away or says nothing."""
+def _failure(
+    endpoint: Endpoint, error: Exception, answer: Answer | None, patience: Patience | None
+) -> ModelError | None:
+    """What an error of the protocol's library means; None for what is no failure of a server."""
     import httpx2
+    import openai
 
-    if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return ModelUnavailable(f"The server of {endpoint.model} is not running.", cure=_AGAIN)
-    if isinstance(cause, httpx2.TimeoutException):
-        return ModelTimeout(
-            f"{endpoint.model} did not answer in time.",
-            cure="Try again; TRIPTYCH_ANSWER_TIMEOUT_SECONDS allows more patience.",
+    answering = answer is not None and answer.deltas > 0
+    if isinstance(error, openai.APIStatusError):
+        return failures.refused(endpoint, error.status_code, error.body, error.response.headers)
+    if isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
+        error = cast(Exception, error.__cause__)
+    if isinstance(error, sse.TooMuch):
+        return failures.too_much(endpoint)
+    if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
+        return failures.no_address(endpoint)
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return failures.unreachable(endpoint, error)
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        waited = patience or Patience(QUICK_TIMEOUT_SECONDS)
+        return failures.silent(
+            endpoint, waited.seconds, tokens=waited.tokens, is_trickle=waited.is_trickle
         )
-    return ModelUnavailable(f"The server of {endpoint.model} went away.", cure=_AGAIN)
+    if isinstance(error, httpx2.LocalProtocolError | UnicodeEncodeError):
+        return failures.unsendable(endpoint)
+    if isinstance(error, httpx2.RemoteProtocolError):
+        return _broken_protocol(endpoint, str(error), answering)
+    if isinstance(error, httpx2.NetworkError):
+        return failures.gone(endpoint, answering=answering)
+    if isinstance(error, _NOT_THE_PROTOCOL | httpx2.HTTPError | openai.OpenAIError):
+        return failures.not_the_protocol(endpoint, answering=answering)
+    return None
 
 
-def _refusal(endpoint: Endpoint, error: openai.APIError) -> ModelError:
-    """The error for an answer of the server that reports a failure."""
-    body = error.body if isinstance(error.body, dict) else {}
-    status = getattr(error, "status_code", None) or body.get("code")
-    if "context" in f"{body.get('type')} {body.get('code')}":
-        return ContextExceeded(
-            f"The prompt is longer than {endpoint.model} can hold.",
-            prompt_tokens=_count(body.get("n_prompt_tokens")),
-            context_tokens=_count(body.get("n_ctx")),
-        )
-    if status in (401, 403):
-        return ModelUnavailable(f"The server of {endpoint.model} refused the key.")
-    if status == 404:
-        return ModelUnavailable(f"The server does not know {endpoint.model}.")
-    if status in (429, 502, 503):
-        return ModelUnavailable(
-            f"The server of {endpoint.model} is busy or still starting.", cure="Try again."
-        )
-    said = str(body.get("message") or error.message)[:300]
-    return ModelProtocolError(f"The server of {endpoint.model} refused the request: {said}")
-
-
-def _not_the_protocol(endpoint: Endpoint) -> ModelProtocolError:
-    return ModelProtocolError(
-        f"The server of {endpoint.model} does not speak the chat protocol.",
-        cure="Check that the address is that of a model server.",
-    )
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
+def _broken_protocol(endpoint: Endpoint, found: str, answering: bool) -> ModelError:
+    """What it means that an answer is not HTTP, or not the whole of it."""
+    if "disconnected" in found or "peer closed connection" in found:
+        return failures.gone(endpoint, answering=answering)
+    if "\\x15\\x03" in found:  # the alert that a TLS server sends to a client without TLS
+        return failures.wants_tls(endpoint)
+    return failures.not_the_protocol(endpoint, answering=answering)

@@ -81,7 +81,8 @@ class EmbeddedModel:
             if adapter is not None:
                 verify(adapter.path, adapter.sha256)
             raise
-        return Endpoint(f"{address.base_url}/v1", address.key, _model_name(self.weights, adapter))
+        name = _model_name(self.weights, adapter)
+        return Endpoint(f"{address.base_url}/v1", address.key, name, started_here=True)
 
     def _spec(self, adapter: AdapterWeights | None, scale: float) -> ServerSpec:
         command = [
