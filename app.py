@@ -17,7 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit.starlette import App
 
 from bot.ui import house
-from bot.ui.security import SecurityHeaders, server_error
+from bot.ui.security import OwnOrigin, SecurityHeaders, server_error
 
 if TYPE_CHECKING:
     from bot.services import Services
@@ -52,6 +52,7 @@ app = App(
             allowed_hosts=list(st.get_option("server.allowedHosts")) or ["*"],
             www_redirect=False,
         ),
+        Middleware(OwnOrigin),
     ],
     exception_handlers={Exception: server_error},
 )

@@ -36,7 +36,7 @@ def chroma_spec(data_dir: Path) -> ServerSpec:
         name="chroma",
         command=(
             *(sys.executable, "-c", _RUN, "run"),
-            *("--path", str(data_dir / "chroma"), "--host", "127.0.0.1", "--port", "{port}"),
+            *("--path", str(data_dir / "chroma"), "--host", "{host}", "--port", "{port}"),
         ),
         health_path="/api/v2/heartbeat",
     )
@@ -238,12 +238,12 @@ class VectorStore:
 
     def _connected(self) -> Any:
         """A client for the server's present address."""
-        base_url = self._address().base_url
+        address = self._address()
         with self._lock:
-            if base_url != self._base_url:
+            if address.base_url != self._base_url:
                 self._close()
-                self._client = _client(base_url)
-                self._base_url = base_url
+                self._client = _client(address)
+                self._base_url = address.base_url
             return self._client
 
     def _close(self) -> None:
@@ -262,17 +262,18 @@ class VectorStore:
         return collection
 
 
-def _client(base_url: str) -> Any:
+def _client(server: ServerAddress) -> Any:
     import chromadb
     from chromadb.config import Settings
 
-    address = urlsplit(base_url)
+    address = urlsplit(server.base_url)
     host = address.hostname or "127.0.0.1"
     _reach_directly(host)
     client = chromadb.HttpClient(
         host=host,
         port=address.port or 80,
         ssl=address.scheme == "https",
+        headers={"Authorization": f"Bearer {server.key}"} if server.key else None,
         settings=Settings(anonymized_telemetry=False),
     )
     for session in _sessions(client):

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.servers.guard import Backend, Guard, random_loopback
+from bot.servers.seal import seal
 from bot.servers.values import KEY_VARIABLE, ServerAddress, ServerSpec, ServerState, ServerStatus
 
 LEASH = Path(__file__).with_name("leash.py")
@@ -134,33 +136,41 @@ class Child:
 
     async def _run_once(self) -> float | None:
         """Run one process until it ends; the seconds it was ready, None when it never was."""
-        port, key = _free_port(), secrets.token_urlsafe(32)
+        backend, key = _free_backend(self.spec.command), secrets.token_urlsafe(32)
+        guard = Guard(backend, key)
         try:
-            self._process = process = await self._spawn(port, key)
+            self._process = process = await self._spawn(backend, key)
         except OSError as error:
             self._detail = f"it cannot be started: {error}"
             return None
         ended = asyncio.ensure_future(process.wait())
         try:
-            if not await self._becomes_healthy(port, ended):
+            if not await self._becomes_healthy(backend, ended):
                 return None
+            if not seal(process.pid, backend.source):
+                sys.stderr.write(f"{self.spec.name}: the port behind its guard is not sealed\n")
+            await guard.open()
             ready_at = time.monotonic()
-            self._address = ServerAddress(f"http://127.0.0.1:{port}", key)
+            self._address = ServerAddress(f"http://127.0.0.1:{guard.port}", key)
             self._state, self._detail = "ready", ""
             self._ready.set()
-            await self._watch(port, ended)
+            await self._watch(backend, ended)
             return time.monotonic() - ready_at
         finally:
             self._ready.clear()
             self._address = None
+            await guard.close()
             await self._end(process, ended)
             if not self._detail:
                 self._detail = f"it ended with {_outcome(process.returncode)}"
             self._detail = self._with_output(self._detail, key)
             self._process = None
 
-    async def _spawn(self, port: int, key: str) -> asyncio.subprocess.Process:
-        command = [part.replace("{port}", str(port)) for part in self.spec.command]
+    async def _spawn(self, backend: Backend, key: str) -> asyncio.subprocess.Process:
+        command = [
+            part.replace("{host}", backend.host).replace("{port}", str(backend.port))
+            for part in self.spec.command
+        ]
         self._detail = ""
         with self._log.open("wb") as truncated:
             truncated.truncate()
@@ -174,10 +184,10 @@ class Child:
                 pass_fds=(self._owner_lock,),
             )
 
-    async def _becomes_healthy(self, port: int, ended: asyncio.Future[int]) -> bool:
+    async def _becomes_healthy(self, backend: Backend, ended: asyncio.Future[int]) -> bool:
         deadline = time.monotonic() + self._pace.start_seconds
         while not ended.done():
-            if await _is_healthy(port, self.spec.health_path, self._pace.watch_seconds):
+            if await _is_healthy(backend, self.spec.health_path, self._pace.watch_seconds):
                 return True
             if time.monotonic() > deadline:
                 self._detail = f"it was not ready after {self._pace.start_seconds:.0f} seconds"
@@ -185,14 +195,14 @@ class Child:
             await asyncio.wait({ended}, timeout=self._pace.poll_seconds)
         return False
 
-    async def _watch(self, port: int, ended: asyncio.Future[int]) -> None:
+    async def _watch(self, backend: Backend, ended: asyncio.Future[int]) -> None:
         """Return when the process has ended or does not answer any more."""
         misses = 0
         while misses < self._pace.watch_misses:
             await asyncio.wait({ended}, timeout=self._pace.watch_seconds)
             if ended.done():
                 return
-            healthy = await _is_healthy(port, self.spec.health_path, self._pace.watch_seconds)
+            healthy = await _is_healthy(backend, self.spec.health_path, self._pace.watch_seconds)
             misses = 0 if healthy else misses + 1
             with suppress(OSError):
                 if self._log.stat().st_size > self._pace.log_bytes:
@@ -218,17 +228,19 @@ class Child:
         return detail
 
 
-def _free_port() -> int:
+def _free_backend(command: tuple[str, ...]) -> Backend:
+    """Where the next process shall listen, and the address from which its guard will come."""
+    host = random_loopback() if any("{host}" in part for part in command) else "127.0.0.1"
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.bind((host, 0))
+        return Backend(host, int(probe.getsockname()[1]), random_loopback())
 
 
-async def _is_healthy(port: int, path: str, timeout_seconds: float) -> bool:
+async def _is_healthy(backend: Backend, path: str, timeout_seconds: float) -> bool:
     """Whether GET is answered with status 200."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await backend.connect()
             try:
                 request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
                 writer.write(request.encode())

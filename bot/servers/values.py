@@ -17,7 +17,9 @@ class ServerSpec:
 
     Args:
         name: unique in a data directory.
-        command: program and arguments; ``{port}`` is replaced by a free loopback port.
+        command: program and arguments; ``{port}`` is replaced by the port to listen at,
+            ``{host}`` by the loopback address, 127.0.0.1 where it is not asked for. Only the guard
+            before the server connects there (`bot.servers.guard`).
         health_path: path that answers GET with status 200 once the server is ready.
         group: servers of one group share the limit below; empty for none.
         group_limit: servers of the group that stay warm; the least recently used is stopped.
@@ -32,7 +34,10 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a ready server listens, and the key it asks for."""
+    """Where a ready server is reached, and the key that each connection must show first.
+
+    The key goes into the header ``Authorization: Bearer KEY``; nobody without it gets through.
+    """
 
     base_url: str
     key: str = field(repr=False)

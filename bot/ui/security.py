@@ -55,6 +55,28 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+class OwnOrigin:
+    """ASGI middleware that refuses what another page's script or form sends here.
+
+    A browser names the origin of the page that sends something; requests without one are those
+    of people and programs. `Origin: null` is what a page in a sandbox says: a stranger, too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on when its origin is this host, or when it has none."""
+        if scope["type"] in ("http", "websocket") and _is_foreign(scope):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})  # answered with status 403
+            else:
+                refusal = PlainTextResponse("Another site sent this request.", status_code=403)
+                await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
 async def server_error(request: Request, _error: Exception) -> PlainTextResponse:
     """The answer to a request that failed unexpectedly: no details, the same headers."""
     return PlainTextResponse(
@@ -62,6 +84,13 @@ async def server_error(request: Request, _error: Exception) -> PlainTextResponse
         status_code=500,
         headers=security_headers(_host(request.scope)),
     )
+
+
+def _is_foreign(scope: Scope) -> bool:
+    origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+    host = _host(scope)
+    own = {f"http://{host}", f"https://{host}"} if host else set()
+    return any(origin not in own for origin in origins)
 
 
 def _host(scope: Scope) -> str:

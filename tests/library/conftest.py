@@ -32,7 +32,10 @@ class RunningChroma:
         spec = chroma_spec(self._data_dir)
         port = _free_port()
         self.base_url = f"http://127.0.0.1:{port}"
-        command = [part.replace("{port}", str(port)) for part in spec.command]
+        command = [
+            part.replace("{host}", "127.0.0.1").replace("{port}", str(port))
+            for part in spec.command
+        ]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

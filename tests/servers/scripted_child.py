@@ -1,4 +1,4 @@
-"""A small HTTP server for tests of supervision: ``scripted_child.py PORT BEHAVIOUR``."""
+"""A small HTTP server for tests of supervision: ``scripted_child.py HOST PORT BEHAVIOUR``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-BEHAVIOUR = sys.argv[2]
+HOST, PORT, BEHAVIOUR = sys.argv[1:4]
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/key":
-            authorised = self.headers.get("Authorization") == os.environ["TRIPTYCH_SERVER_KEY"]
+            key = os.environ["TRIPTYCH_SERVER_KEY"]
+            authorised = self.headers.get("Authorization") == f"Bearer {key}"
             self.send_response(200 if authorised else 401)
         else:
             self.send_response(503 if BEHAVIOUR == "never ready" else 200)
@@ -30,4 +31,4 @@ if BEHAVIOUR == "ends at once":
     sys.exit(3)
 if BEHAVIOUR == "ignores termination":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+ThreadingHTTPServer((HOST, int(PORT)), Handler).serve_forever()

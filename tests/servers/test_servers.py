@@ -77,8 +77,9 @@ def supervisor_of(data_dir: Path) -> int:
     return supervisor
 
 
-def get(address: ServerAddress, path: str, key: str) -> int:
-    request = urllib.request.Request(address.base_url + path, headers={"Authorization": key})
+def get(address: ServerAddress, path: str, key: str = "") -> int:
+    headers = {"Authorization": f"Bearer {key or address.key}"}
+    request = urllib.request.Request(address.base_url + path, headers=headers)
     try:
         with urllib.request.urlopen(request) as answer:
             return int(answer.status)
@@ -104,14 +105,14 @@ def other_client(data_dir: Path) -> tuple[subprocess.Popen[str], int]:
 def test_a_server_is_healthy_when_its_address_is_known(servers: Servers) -> None:
     address = servers.address(child())
 
-    assert get(address, "/health", "") == 200
+    assert get(address, "/health") == 200
     assert status_of(servers, "child").state == "ready"
 
 
 def test_the_key_reaches_the_server_but_no_command_line(servers: Servers) -> None:
     address = servers.address(child())
 
-    assert get(address, "/key", address.key) == 200
+    assert get(address, "/key") == 200
     assert get(address, "/key", "another") == 401
     assert address.key not in " ".join(psutil.Process(pid_of(servers, "child")).cmdline())
     assert address.key not in repr(address)
@@ -170,7 +171,7 @@ def test_a_killed_supervisor_takes_its_servers_along_and_is_replaced(servers: Se
     os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
 
     await_end(pid)
-    assert get(servers.address(child()), "/health", "") == 200
+    assert get(servers.address(child()), "/health") == 200
     assert pid_of(servers, "child") != pid
 
 
@@ -194,7 +195,7 @@ def test_a_killed_server_is_started_again_at_a_new_address(servers: Servers) -> 
     await_condition(lambda: status_of(servers, "child").restarts == 1)
     after = servers.address(child())
 
-    assert get(after, "/health", "") == 200
+    assert get(after, "/health") == 200
     assert after.key != before.key
     assert pid_of(servers, "child") != pid
 
@@ -241,7 +242,7 @@ def test_a_failed_server_is_tried_again_when_asked_for_again(servers: Servers) -
     with pytest.raises(ServerError):
         servers.address(child(behaviour="ends at once"))
 
-    assert get(servers.address(child()), "/health", "") == 200
+    assert get(servers.address(child()), "/health") == 200
 
 
 def test_a_server_that_is_not_ready_in_time_is_reported(servers: Servers) -> None:
@@ -306,7 +307,7 @@ def test_who_cannot_prove_the_key_is_not_believed_to_be_the_supervisor(
             threading.Thread(target=answer, daemon=True).start()
         servers = open_servers()
 
-    assert get(servers.address(child()), "/health", "") == 200
+    assert get(servers.address(child()), "/health") == 200
 
 
 def test_the_terminal_of_a_client_does_not_reach_the_supervisor(

@@ -19,7 +19,7 @@ def child(
     name: str = "child", behaviour: str = "well", *, group: str = "", limit: int = 0
 ) -> ServerSpec:
     """A scripted server."""
-    command = (sys.executable, "-S", str(CHILD), "{port}", behaviour)
+    command = (sys.executable, "-S", str(CHILD), "{host}", "{port}", behaviour)
     return ServerSpec(name, command, "/health", group=group, group_limit=limit)
 
 

@@ -7,10 +7,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bot.ui.security import SecurityHeaders, security_headers, server_error
+from bot.ui.security import OwnOrigin, SecurityHeaders, security_headers, server_error
 
 
 async def fine(_request: Request) -> PlainTextResponse:
@@ -21,11 +22,20 @@ async def broken(_request: Request) -> PlainTextResponse:
     raise RuntimeError("a secret detail")
 
 
+async def chat(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.close()
+
+
 @pytest.fixture
 def client() -> TestClient:
     app = Starlette(
-        routes=[Route("/fine", fine), Route("/broken", broken)],
-        middleware=[Middleware(SecurityHeaders)],
+        routes=[
+            Route("/fine", fine, methods=["GET", "POST"]),
+            Route("/broken", broken),
+            WebSocketRoute("/chat", chat),
+        ],
+        middleware=[Middleware(SecurityHeaders), Middleware(OwnOrigin)],
         exception_handlers={Exception: server_error},
     )
     return TestClient(app, base_url="http://localhost:8501", raise_server_exceptions=False)
@@ -52,3 +62,37 @@ def test_the_policy_admits_streamlit_s_inline_script_by_hash_only() -> None:
     assert "'sha256-" in scripts
     assert "unsafe" not in scripts
     assert "http" not in scripts
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:8501", 200),
+        ("https://localhost:8501", 200),
+        ("http://localhost:8502", 403),
+        ("http://localhost", 403),
+        ("http://evil.example", 403),
+        ("http://localhost:8501.evil.example", 403),
+        ("null", 403),
+        ("", 403),
+    ],
+)
+def test_what_another_site_sends_is_refused(client: TestClient, origin: str, status: int) -> None:
+    response = client.post("/fine", headers={"Origin": origin})
+    assert response.status_code == status
+    assert "content-security-policy" in response.headers
+    assert "access-control-allow-origin" not in response.headers
+    if status == 200:
+        with client.websocket_connect("ws://localhost:8501/chat", headers={"Origin": origin}):
+            pass
+    else:
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect("ws://localhost:8501/chat", headers={"Origin": origin}),
+        ):
+            pass
+
+
+def test_two_origins_are_one_too_many(client: TestClient) -> None:
+    twice = [("Origin", "http://localhost:8501"), ("Origin", "http://evil.example")]
+    assert client.post("/fine", headers=twice).status_code == 403
