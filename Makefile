@@ -31,7 +31,7 @@ run: $(RUNTIME) ## start the app and print its address
 	@exec $(BIN) -m streamlit run app.py --server.port $(PORT)
 
 test: check browser ## check, then unit, integration and browser tests
-	$(BIN) -m pytest
+	$(BIN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(DEV) ## lint, format and types
 	$(BIN) -m ruff check .

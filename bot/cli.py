@@ -11,10 +11,12 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from typing import Any, NoReturn, TextIO
 
 from bot import commands, terminal
@@ -39,26 +41,27 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with _claimed_stdout() as output:
+    as_json = "--json" in given
+    with _claimed_stdout() as output, _interruptible() as interrupted:
         try:
-            return _run(given, output)
-        except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
-            return INTERRUPTED
+            return _run(given, output, as_json=as_json)
         except BrokenPipeError:
             return 1
+        except (Exception, KeyboardInterrupt) as error:
+            # A library that was interrupted at work may have made another error of it.
+            if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
+                print("Interrupted.", file=sys.stderr)
+                return INTERRUPTED
+            if not isinstance(error, TriptychError | UsageError):
+                raise
+            status = 2 if isinstance(error, UsageError) else 1
+            return _fail(str(error), output if as_json else None, status=status)
 
 
-def _run(given: Sequence[str], output: TextIO) -> int:
-    as_json = "--json" in given
-    try:
-        options = _parser(output).parse_args(given)
-        _quieten()
-        outcome: Outcome = options.run(options, None if as_json else output)
-    except UsageError as error:
-        return _fail(str(error), output if as_json else None, status=2)
-    except TriptychError as error:
-        return _fail(str(error), output if as_json else None, status=1)
+def _run(given: Sequence[str], output: TextIO, *, as_json: bool) -> int:
+    options = _parser(output).parse_args(given)
+    _quieten()
+    outcome: Outcome = options.run(options, None if as_json else output)
     if as_json:
         _write_json(outcome.document, output)
     else:
@@ -96,6 +99,26 @@ def _claimed_stdout() -> Iterator[TextIO]:
         sys.stdout.flush()
         os.dup2(real, 1)
         os.close(real)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Event]:
+    """Ctrl-C raises KeyboardInterrupt, as ever, and is remembered."""
+    interrupted = Event()
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or current_thread() is not main_thread():  # another may not set a handler
+        yield interrupted
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _quieten() -> None:
