@@ -131,6 +131,7 @@ class ScriptedModel:
         profile: what prompts are told about the model.
         port: 0 for any free one.
         name: how settings and pages spell it; its server calls it the same.
+        places: how many answers are asked of it at once; 0 for any number.
 
     `requests` has what was asked; `cancelled`, the requests that the client broke off.
     """
@@ -143,6 +144,7 @@ class ScriptedModel:
         default_factory=lambda: Weights(MODEL_NAME, Path("scripted.gguf"), "0" * 64, 0)
     )
     name: str = MODEL_NAME
+    places: int = 0
     requests: list[Request] = field(default_factory=list)
     cancelled: list[Request] = field(default_factory=list)
     unexpected: list[Request] = field(default_factory=list)
@@ -206,7 +208,7 @@ class ScriptedModel:
     def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
         """Where the model answers; an adapter is another model name on the same server."""
         name = f"{self.name}+{adapter.name}" if adapter else self.name
-        return Endpoint(f"http://127.0.0.1:{self.port}/v1", _KEY, name)
+        return Endpoint(f"http://127.0.0.1:{self.port}/v1", _KEY, name, places=self.places)
 
     def wait_for_cancelled(self, count: int, timeout_seconds: float = 30.0) -> list[Request]:
         """Wait until this many requests were broken off by the client.

@@ -9,7 +9,7 @@ from threading import Condition
 from typing import Any, Literal, cast
 
 from bot.chat.columns import Column, column_key
-from bot.chat.events import Event, Failed, Finished, Prompted, Queued, Retrieved, TextDelta
+from bot.chat.events import Event, Failed, Finished, InLine, Prompted, Queued, Retrieved, TextDelta
 from bot.chat.fingerprint import Fingerprint
 from bot.chat.question import Turn
 from bot.chat.strategies import STRATEGIES
@@ -44,6 +44,8 @@ class LiveAnswer:
         model: the name of the model; `model_title` is what a person reads.
         off_topic: nothing in the library matches the question, so the model was not asked.
         prompt: the messages that were sent.
+        place: in the queue before a busy server, from 1 on; 0 when it does not wait there.
+        wait_seconds: how long that will take; None when unknown.
         cost: in US dollars; None as long as it, a price or a count is not known.
         tokens_per_second: while the answer was being written, its reading time left out.
         error: why it failed; `cure` says what to do.
@@ -60,6 +62,8 @@ class LiveAnswer:
     off_topic: bool = False
     prompt: tuple[Message, ...] = ()
     trimming: Trimming | None = None
+    place: int = 0
+    wait_seconds: float | None = None
     first_token_seconds: float | None = None
     total_seconds: float | None = None
     prompt_tokens: int = 0
@@ -90,6 +94,9 @@ class LiveAnswer:
             case Prompted(messages, prompt_tokens, trimming):
                 self.prompt, self.trimming = messages, trimming
                 self.prompt_tokens, self.status = prompt_tokens, "reading"
+            case InLine(place, seconds):
+                self.place, self.wait_seconds = place, seconds
+                self.status = "queued" if place else "reading"
             case TextDelta(text):
                 self._write(text)
             case Finished():

@@ -10,16 +10,17 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from bot.chat import prompts
 from bot.chat.columns import Column, Options
-from bot.chat.events import Event, Failed, Finished, Prompted, Queued, Retrieved, TextDelta
+from bot.chat.events import Event, Failed, Finished, InLine, Prompted, Queued, Retrieved, TextDelta
 from bot.chat.fingerprint import Fingerprint, prompt_sha256
 from bot.chat.question import Question
+from bot.chat.queue import queue_at
 from bot.chat.strategies import Strategy
 from bot.chat.trimming import Draft, Fitted, fit
 from bot.errors import AdapterError, TriptychError
@@ -177,7 +178,27 @@ class Comparison:
         answer.adapter = served.adapter
         fitted = await self._prompt(answer, model.profile, retrieval, served.endpoint)
         self._emit(answer, Prompted(fitted.messages, fitted.prompt_tokens, fitted.trimming))
-        await self._stream(answer, served.endpoint)
+        async with self._place(answer, served.endpoint):
+            await self._stream(answer, served.endpoint)
+
+    @asynccontextmanager
+    async def _place(self, answer: _Answer, endpoint: Endpoint) -> AsyncGenerator[None]:
+        """Hold a place at the server, after those whose turn is before."""
+        queue = queue_at(endpoint)
+        if queue is None:
+            yield
+            return
+        waited = False
+
+        def tell(place: int, seconds: float | None) -> None:
+            nonlocal waited
+            waited = True
+            self._emit(answer, InLine(place, seconds))
+
+        async with queue.place(self._question.person, tell):
+            if waited:
+                self._emit(answer, InLine(0, None))
+            yield
 
     async def _prompt(
         self,

@@ -42,6 +42,15 @@ class Prompted:
 
 
 @dataclass(frozen=True, slots=True)
+class InLine:
+    """The server is busy: `place` is the one in its queue, from 1 on, and 0 when it is the
+    answer's turn; `seconds` is how long that will take by the last answers, None when unknown."""
+
+    place: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """The next piece of the answer's text."""
 
@@ -74,4 +83,4 @@ class Failed:
     text: str
 
 
-Event = Queued | Retrieved | Prompted | TextDelta | Finished | Failed
+Event = Queued | Retrieved | Prompted | InLine | TextDelta | Finished | Failed

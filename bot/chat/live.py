@@ -318,7 +318,8 @@ class Chat:
         options: Options,
     ) -> None:
         history = {one.key: own_history(earlier, one) for one in columns}
-        comparison = Comparison(self._bench, Question(turn.question, history), columns, options)
+        question = Question(turn.question, history, person=turn.conversation_id)
+        comparison = Comparison(self._bench, question, columns, options)
         live = self._live.setdefault(turn.id, _Live(turn, saved_at=self._loop.time()))
         live.comparisons.append(comparison)
         turn.done = False

@@ -19,7 +19,9 @@ class Question:
     """A question, and the earlier turns of each column by the column's key.
 
     A column only ever sees its own turns: an answer of one never leaks into another's prompt.
+    `person` is who asks, for the queue before a busy server: everybody has the same share of it.
     """
 
     text: str
     history: Mapping[str, tuple[Turn, ...]] = field(default_factory=dict)
+    person: str = ""

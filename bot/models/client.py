@@ -66,6 +66,7 @@ class Endpoint:
         counts: the server has llama.cpp's own endpoints, which count tokens; where there are
             none, tokens are estimated, and rather too many than too few.
         started_here: the server is a child of ours, which is started again when it is gone.
+        places: how many answers it generates at once; 0 for a server that shares itself out.
     """
 
     base_url: str
@@ -73,6 +74,7 @@ class Endpoint:
     model: str
     counts: bool = True
     started_here: bool = False
+    places: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from bot.models.catalog import (
     verify,
 )
 from bot.models.client import Endpoint
+from bot.models.serve import SLOTS
 from bot.servers import Servers, ServerSpec
 
 WARM_ADAPTERS = 2
@@ -82,7 +83,9 @@ class EmbeddedModel:
                 verify(adapter.path, adapter.sha256)
             raise
         name = _model_name(self.weights, adapter)
-        return Endpoint(f"{address.base_url}/v1", address.key, name, started_here=True)
+        return Endpoint(
+            f"{address.base_url}/v1", address.key, name, started_here=True, places=SLOTS
+        )
 
     def _spec(self, adapter: AdapterWeights | None, scale: float) -> ServerSpec:
         command = [

@@ -184,8 +184,18 @@ def _body(answer: LiveAnswer, under_way: bool) -> str:
     if answer.text.strip():
         return text.safe_markdown(answer.text, streaming=under_way)
     if under_way:
-        return f":gray[{_WAITING[answer.status]}]"
+        return f":gray[{_waiting(answer)}]"
     return "" if answer.status == "failed" else ":gray[No text.]"
+
+
+def _waiting(answer: LiveAnswer) -> str:
+    """What a card without text says: at a busy server, the place in line and how long."""
+    if answer.status != "queued" or not answer.place:
+        return _WAITING[answer.status]
+    place = "Next in line" if answer.place == 1 else f"Number {answer.place} in line"
+    if answer.wait_seconds is None:
+        return f"{place} at the model…"
+    return f"{place} at the model, about {max(1, round(answer.wait_seconds))} s…"
 
 
 def _problem(answer: LiveAnswer) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from bot.chat import prompts
 from bot.chat.compare import Comparison, compare
-from bot.chat.events import Event, Failed, Finished, Prompted, Queued, Retrieved, TextDelta
+from bot.chat.events import Event, Failed, Finished, InLine, Prompted, Queued, Retrieved, TextDelta
 from bot.chat.question import Question, Turn
 from bot.chat.strategies import STRATEGIES, strategy
 from bot.chat.trimming import Trimming
@@ -40,6 +40,26 @@ def text_of(events: list[Event]) -> str:
 def start(model: ScriptedModel, *names: str, **changes: object) -> Comparison:
     chosen = [strategy(name) for name in names or ALL]
     return compare(make_bench(model), QUESTION, chosen, make_options(**changes))
+
+
+def test_who_waits_at_a_busy_server_is_told_and_then_served() -> None:
+    gate = Gate()
+    script = [Reply("First answer.", gate=gate), Reply("Second answer.")]
+
+    async def follow(comparison: Comparison) -> dict[str, list[Event]]:
+        found: dict[str, list[Event]] = {}
+        async with aclosing(aiter(comparison)) as events:
+            async for key, event in events:
+                found.setdefault(key, []).append(event)
+                if isinstance(event, InLine) and event.place:
+                    gate.release()
+        return found
+
+    with ScriptedModel(script, places=1) as model:
+        found = asyncio.run(follow(start(model, "prompt", "few-shot")))
+    lines = {key: [one for one in found[key] if isinstance(one, InLine)] for key in found}
+    assert sorted(lines.values(), key=len) == [[], [InLine(1, None), InLine(0, None)]]
+    assert [type(found[key][-1]) for key in ("prompt", "few-shot")] == [Finished, Finished]
 
 
 def test_all_five_answer_at_the_same_time() -> None:
