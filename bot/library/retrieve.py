@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.library.ingest import as_passage
+from bot.library.keywords import Ranking
 from bot.library.library import Library
 from bot.library.sentences import sentences
 from bot.library.split import Passage
@@ -92,7 +93,7 @@ def search(library: Library, query: str, *, top: int = 5) -> list[ScoredPassage]
         VectorStoreError: Chroma cannot be reached, or the index is another embedder's.
     """
     vector = library.embedder.embed([query])[0]
-    found = _ranked(library, query, vector)[:top]
+    found = _ranked(library, library.keywords.rank(query), vector)[:top]
     quotes, _ = _quotes(library, vector, [f.passage for f in found])
     return [
         ScoredPassage(f.passage, f.score, f.dense_score, f.keyword_score, quote)
@@ -114,10 +115,11 @@ def retrieve(library: Library, question: str, *, passages: int) -> Retrieval:
     """
     started = time.perf_counter()
     vector = library.embedder.embed([question])[0]
-    found = _ranked(library, question, vector)
+    words = library.keywords.rank(question)
+    found = _ranked(library, words, vector)
     quoted = found[:EVIDENCE_PASSAGES]
     quotes, cosines = _quotes(library, vector, [f.passage for f in quoted])
-    if _closeness(library, question, found, cosines) < ON_TOPIC_CLOSENESS:
+    if _closeness(words, found, cosines) < ON_TOPIC_CLOSENESS:
         return Retrieval((), (), off_topic=True, seconds=time.perf_counter() - started)
     return Retrieval(
         passages=tuple(f.passage for f in found[:passages]),
@@ -127,17 +129,17 @@ def retrieve(library: Library, question: str, *, passages: int) -> Retrieval:
     )
 
 
-def _ranked(library: Library, query: str, vector: NDArray[np.float32]) -> list[_Found]:
+def _ranked(library: Library, words: Ranking, vector: NDArray[np.float32]) -> list[_Found]:
     """What either search finds, with both scores for each, best first."""
     dense = dict(
         library.vectors.query(vector, top=_SMALLEST_POOL, embedder=library.embedder.identity)
     )
-    keyword = dict(library.keywords.search(query, _SMALLEST_POOL))
+    keyword = dict(words.best(_SMALLEST_POOL))
     stored = searchable_passages(library.engine, list({**dense, **keyword}))
     ids = list(stored)
     others = library.vectors.vectors([id_ for id_ in ids if id_ not in dense])
     dense |= {id_: float(other @ vector) for id_, other in others.items()}
-    keyword |= library.keywords.scores(query, [id_ for id_ in ids if id_ not in keyword])
+    keyword |= words.scores([id_ for id_ in ids if id_ not in keyword])
     ids = [id_ for id_ in ids if id_ in dense]
     if not ids:
         return []
@@ -176,17 +178,14 @@ def _quotes(
     return quotes, best_cosines
 
 
-def _closeness(
-    library: Library, question: str, found: Sequence[_Found], sentence_cosines: Sequence[float]
-) -> float:
+def _closeness(words: Ranking, found: Sequence[_Found], sentence_cosines: Sequence[float]) -> float:
     """How near the library comes to a question: the best cosine of a passage or sentence, plus a
     part of the share of the question's words that one passage holds; at most 1.3."""
     if not found:
         return -1.0
-    weight = library.keywords.weight(question)
-    words = max(f.keyword_score for f in found) / weight if weight else 0.0
+    share = max(f.keyword_score for f in found) / words.weight if words.weight else 0.0
     cosine = max(*(f.dense_score for f in found), *sentence_cosines)
-    return cosine + WORDS_WEIGHT * min(1.0, words)
+    return cosine + WORDS_WEIGHT * min(1.0, share)
 
 
 def _around(found: Sequence[str], best: int) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from bot.library.keywords import KeywordIndex, terms
+from bot.library import keywords
+from bot.library.keywords import K1, B, KeywordIndex, terms
 from bot.records.database import open_database
 
 
@@ -55,15 +59,15 @@ def test_scores_are_bm25(index: KeywordIndex) -> None:
 
 def test_scores_of_chosen_passages_include_those_without_a_match(index: KeywordIndex) -> None:
     index.add({"a": "kiln", "b": "glaze"})
-    scores = index.scores("kiln", ["a", "b", "unknown"])
+    scores = index.rank("kiln").scores(["a", "b", "unknown"])
     assert scores["a"] == index.search("kiln", 1)[0][1]
     assert (scores["b"], scores["unknown"]) == (0.0, 0.0)
 
 
 def test_the_weight_of_a_query_counts_unknown_words(index: KeywordIndex) -> None:
     index.add({"a": "kiln", "b": "glaze"})
-    assert index.weight("kiln saxophone") > index.weight("kiln") > 0
-    assert index.weight("the of") == 0
+    assert index.rank("kiln saxophone").weight > index.rank("kiln").weight > 0
+    assert index.rank("the of").weight == 0
 
 
 def test_adding_again_replaces(index: KeywordIndex) -> None:
@@ -86,3 +90,49 @@ def test_deleted_passages_are_gone(index: KeywordIndex) -> None:
 def test_queries_without_known_words_find_nothing(index: KeywordIndex, query: str) -> None:
     index.add({"a": "kiln"})
     assert index.search(query, 5) == []
+
+
+def _plain_bm25(query: str, texts: Mapping[str, str]) -> dict[str, float]:
+    """BM25 straight from its formula, of the passages that hold a word of the query."""
+    counts = {id_: Counter(terms(text)) for id_, text in texts.items()}
+    average = sum(c.total() for c in counts.values()) / len(counts)
+    scores: Counter[str] = Counter()
+    for term in set(terms(query)):
+        holding = [id_ for id_, c in counts.items() if term in c]
+        rarity = math.log(1 + (len(counts) - len(holding) + 0.5) / (len(holding) + 0.5))
+        for id_ in holding:
+            norm = K1 * (1 - B + B * counts[id_].total() / average)
+            scores[id_] += rarity * counts[id_][term] * (K1 + 1) / (counts[id_][term] + norm)
+    return scores
+
+
+def test_scores_stay_bm25_through_additions_and_deletions(
+    index: KeywordIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keywords, "BLOCK_PASSAGES", 8)
+    dice = random.Random(7)
+    words = [f"word{dice.choice('abcdefgh')}{n}" for n in range(30)]
+    texts: dict[str, str] = {}
+    for step in range(30):
+        new = {
+            f"p{dice.randrange(60)}": " ".join(dice.choices(words, k=dice.randrange(1, 12)))
+            for _ in range(dice.randrange(1, 20))
+        }
+        index.add(new)
+        texts |= new
+        gone = dice.sample(sorted(texts), k=min(len(texts) - 1, dice.randrange(0, 15)))
+        index.delete(gone)
+        texts = {id_: text for id_, text in texts.items() if id_ not in gone}
+        query = " ".join(dice.choices(words, k=3))
+        expected = _plain_bm25(query, texts)
+        assert index.present(list(texts)) == set(texts), step
+        assert dict(index.search(query, 100)) == pytest.approx(expected), step
+        ids = list(texts)
+        assert index.rank(query).scores(ids) == pytest.approx({i: expected[i] for i in ids}), step
+        best = [score for _, score in index.search(query, 5)]
+        assert best == pytest.approx(sorted(expected.values(), reverse=True)[:5]), step
+
+
+def test_of_many_equal_passages_the_first_are_given(index: KeywordIndex) -> None:
+    index.add({f"p{n:04d}": "kiln" for n in range(1500)} | {"best": "kiln kiln"})
+    assert [id_ for id_, _ in index.search("kiln", 3)] == ["best", "p0000", "p0001"]
