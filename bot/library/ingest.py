@@ -3,6 +3,9 @@
 A document is ready only when its passages are in the records, in the keyword index and
 recallable from Chroma. Ids of passages follow from the file's content, so a run that was killed
 is finished by the next one. The records are the truth; what no record owns is swept away.
+
+Files of a folder are indexed some hundred passages at a time, however many files these are: few
+transactions, texts of one length embedded together, and storing done while embedding goes on.
 """
 
 from __future__ import annotations
@@ -10,9 +13,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +33,8 @@ from bot.library.split import Passage
 from bot.records import documents as records
 from bot.records.documents import DocumentRow, StoredDocument, StoredPassage
 
-BATCH_PASSAGES = 16
+TOGETHER_PASSAGES = 512
+EMBEDDED_PASSAGES = 64
 LOCK_TIMEOUT_SECONDS = 600.0
 
 _LAYOUT = f"{split.LAYOUT}/{keywords.ANALYSIS}"
@@ -57,6 +64,14 @@ class Ingested:
 Step = Progress | Ingested
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A document that was read and cut up: its record once it is ready, and its passages."""
+
+    record: StoredDocument
+    passages: list[Passage]
+
+
 def sync_folder(library: Library) -> Iterator[Step]:
     """Bring the index in line with the knowledge folder: new, changed and deleted files.
 
@@ -79,17 +94,21 @@ def sync_folder(library: Library) -> Iterator[Step]:
     counts = {row.name: row.passages for row in documents(library)}
     stored = {document.name: document for document in records.stored_documents(library.engine)}
     incomplete = _incomplete(library, stored.values())
+    changed: list[str] = []
     for name, path in files.items():
         document = stored.get(name)
         if document is None or name in incomplete or not _is_current(document, path, stored):
-            with _locked(library):
-                yield from _index_file(library, name)
+            changed.append(name)
         elif document.status == "failed":
             yield Ingested(name, "failed", 0, document.error)
         elif document.status == "duplicate":
             yield _duplicate(name, document.duplicate_of)
         else:
             yield Ingested(name, "unchanged", counts[name], None)
+    waiting = iter(changed)
+    for name in waiting:
+        with _locked(library):
+            yield from _index_files(library, chain([name], waiting))
 
 
 def add_files(library: Library, paths: Sequence[Path]) -> Iterator[Step]:
@@ -103,7 +122,8 @@ def add_files(library: Library, paths: Sequence[Path]) -> Iterator[Step]:
         if path.resolve().is_relative_to(home):
             with _locked(library):
                 library.vectors.prepare(library.embedder.identity)
-                yield from _index_file(library, path.resolve().relative_to(home).as_posix())
+                name = path.resolve().relative_to(home).as_posix()
+                yield from _index_files(library, iter([name]))
             continue
         try:
             too_large = path.stat().st_size > library.upload_bytes
@@ -143,7 +163,8 @@ def add_uploads(library: Library, files: Sequence[tuple[str, bytes]]) -> Iterato
             except DocumentError as error:
                 yield Ingested(name, "failed", 0, str(error))
                 continue
-            yield from _index(library, document)
+            if reading := (yield from _split(library, document)):
+                yield from _index(library, [reading])
 
 
 def forget(library: Library, name: str) -> None:
@@ -168,10 +189,13 @@ def forget(library: Library, name: str) -> None:
             ) from error
         _remove(library, name)
         # A copy of the same content now stands for it.
-        for copy in records.stored_documents(library.engine):
-            if copy.duplicate_of == name:
-                for _ in _index_file(library, copy.name):
-                    pass
+        copies = [
+            copy.name
+            for copy in records.stored_documents(library.engine)
+            if copy.duplicate_of == name
+        ]
+        for _ in _index_files(library, iter(copies)):
+            pass
 
 
 def rebuild(library: Library) -> Iterator[Step]:
@@ -184,11 +208,14 @@ def rebuild(library: Library) -> Iterator[Step]:
         library.vectors.clear()
         library.vectors.prepare(library.embedder.identity)
         library.keywords.clear()
+        together: dict[str, list[Passage]] = {}
         for document in records.stored_documents(library.engine):
             if document.status == "ready":
-                found = passages(library, document.name)
-                yield from _store(library, document.name, found)
-                yield Ingested(document.name, "ready", len(found), None)
+                together[document.name] = passages(library, document.name)
+            if sum(map(len, together.values())) >= TOGETHER_PASSAGES:
+                yield from _store_all(library, together)
+                together = {}
+        yield from _store_all(library, together)
 
 
 def documents(library: Library) -> list[DocumentRow]:
@@ -221,12 +248,32 @@ def as_passage(stored: StoredPassage) -> Passage:
     )
 
 
-def _index_file(library: Library, name: str) -> Iterator[Step]:
-    """Read a file of the folder and index it; its failure is recorded, not raised."""
+def _index_files(library: Library, names: Iterator[str]) -> Iterator[Step]:
+    """Index files of the folder together, taking as many names as make enough passages."""
+    together: list[_Reading] = []
+    for name in names:
+        reading = yield from _read(library, name)
+        if reading is None:
+            continue
+        if any(reading.record.sha256 == other.record.sha256 for other in together):
+            # The same content: once the first is ready, this one is its duplicate.
+            yield from _index(library, together)
+            together = []
+            reading = yield from _read(library, name)
+            if reading is None:
+                continue
+        together.append(reading)
+        if sum(len(reading.passages) for reading in together) >= TOGETHER_PASSAGES:
+            break
+    yield from _index(library, together)
+
+
+def _read(library: Library, name: str) -> Generator[Step, None, _Reading | None]:
+    """Read a file of the folder; its failure is recorded, not raised."""
     path = _path(library, name)
     if not path.is_file():
         yield _remove(library, name)
-        return
+        return None
     yield Progress(name, "reading", 0, 1)
     try:
         document = load(path, name=name)
@@ -234,16 +281,16 @@ def _index_file(library: Library, name: str) -> Iterator[Step]:
         _record_failure(library, name, path, error)
         _sweep(library)
         yield Ingested(name, "failed", 0, str(error))
-        return
-    yield from _index(library, document)
+        return None
+    return (yield from _split(library, document))
 
 
-def _index(library: Library, document: Document) -> Iterator[Step]:
-    """Index a document that was read from its file, after which it is ready."""
-    name, sha256 = document.name, document.sha256
+def _split(library: Library, document: Document) -> Generator[Step, None, _Reading | None]:
+    """Cut up a document that was read from its file, unless another one has its content."""
+    name = document.name
     record = StoredDocument(
         name=name,
-        sha256=sha256,
+        sha256=document.sha256,
         title=document.title,
         kind=document.kind,
         size_bytes=document.size_bytes,
@@ -251,54 +298,100 @@ def _index(library: Library, document: Document) -> Iterator[Step]:
         layout=_LAYOUT,
         status="ready",
     )
-    if twin := _twin(library, name, sha256):
+    if twin := _twin(library, name, document.sha256):
         duplicate = replace(record, status="duplicate", duplicate_of=twin)
         records.save_document(library.engine, replace(duplicate, error=f"Same content as {twin}."))
         _sweep(library)
         yield _duplicate(name, twin)
-        return
+        return None
     yield Progress(name, "splitting", 0, 1)
-    found = split.split(document)
-    before = records.stored_document(library.engine, name)
-    if before is None or before.sha256 == sha256 or before.status != "ready":
-        # Nothing older can be searched meanwhile; the list shows that it is under way.
-        records.save_document(library.engine, replace(record, status="indexing"))
-    _drop_other_layout(library, sha256, found)
-    records.save_passages(library.engine, [_stored(passage, sha256) for passage in found])
-    yield from _store(library, name, found)
-    records.save_document(library.engine, record)
+    return _Reading(record, split.split(document))
+
+
+def _index(library: Library, together: Sequence[_Reading]) -> Iterator[Step]:
+    """Index documents that were read and cut up, after which they are ready."""
+    under_way = []
+    for reading in together:
+        record = reading.record
+        before = records.stored_document(library.engine, record.name)
+        if before is None or before.sha256 == record.sha256 or before.status != "ready":
+            # Nothing older can be searched meanwhile; the list shows that it is under way.
+            under_way.append(replace(record, status="indexing"))
+    records.save_documents(library.engine, under_way)
+    for reading in together:
+        _drop_other_layout(library, reading.record.sha256, reading.passages)
+    records.save_passages(
+        library.engine,
+        (_stored(p, reading.record.sha256) for reading in together for p in reading.passages),
+    )
+    yield from _store(library, [p for reading in together for p in reading.passages])
+    records.save_documents(library.engine, [reading.record for reading in together])
     _sweep(library)
-    yield Ingested(name, "ready", len(found), None)
+    for reading in together:
+        yield Ingested(reading.record.name, "ready", len(reading.passages), None)
 
 
-def _store(library: Library, name: str, found: Sequence[Passage]) -> Iterator[Progress]:
+def _store_all(library: Library, together: Mapping[str, Sequence[Passage]]) -> Iterator[Step]:
+    """Put the passages of documents that are ready into both indexes again."""
+    yield from _store(library, [passage for some in together.values() for passage in some])
+    for name, some in together.items():
+        yield Ingested(name, "ready", len(some), None)
+
+
+def _store(library: Library, found: Sequence[Passage]) -> Iterator[Progress]:
     """Put passages into both indexes and make sure that they are there.
+
+    Raises:
+        VectorStoreError: Chroma does not give back what it took.
+    """
+    totals = Counter(passage.document for passage in found)
+    done: Counter[str] = Counter()
+    for name, total in totals.items():
+        yield Progress(name, "embedding", 0, total)
+    for start in range(0, len(found), TOGETHER_PASSAGES):
+        some = found[start : start + TOGETHER_PASSAGES]
+        for embedded in _store_some(library, some):
+            here = Counter(passage.document for passage in embedded)
+            done += here
+            for name in here:
+                yield Progress(name, "embedding", done[name], totals[name])
+    for name, total in totals.items():
+        yield Progress(name, "storing", total, total)
+
+
+def _store_some(library: Library, found: Sequence[Passage]) -> Iterator[Sequence[Passage]]:
+    """Put passages into both indexes; gives those that have been embedded, as it goes on.
 
     Raises:
         VectorStoreError: Chroma does not give back what it took.
     """
     ids = [passage.id for passage in found]
     there = library.vectors.present(ids)
-    missing = [passage for passage in found if passage.id not in there]
-    done = len(there)
-    yield Progress(name, "embedding", done, len(found))
-    for start in range(0, len(missing), BATCH_PASSAGES):
-        some = missing[start : start + BATCH_PASSAGES]
-        vectors = library.embedder.embed([passage.sourced_text for passage in some])
-        library.vectors.add(
-            {passage.id: vector for passage, vector in zip(some, vectors, strict=True)},
-            {passage.id: name for passage in some},
-        )
-        done += len(some)
-        yield Progress(name, "embedding", done, len(found))
-    yield Progress(name, "storing", 0, len(found))
-    library.keywords.add({passage.id: passage.sourced_text for passage in found})
+    yield [passage for passage in found if passage.id in there]
+    # Texts of one length are embedded together, so that little of a batch is padding.
+    missing = sorted(
+        (passage for passage in found if passage.id not in there),
+        key=lambda passage: len(passage.sourced_text),
+        reverse=True,
+    )
+    with ThreadPoolExecutor(1, thread_name_prefix="triptych-storing") as storing:
+        texts = {passage.id: passage.sourced_text for passage in found}
+        stored = [storing.submit(library.keywords.add, texts)]
+        for start in range(0, len(missing), EMBEDDED_PASSAGES):
+            some = missing[start : start + EMBEDDED_PASSAGES]
+            made = library.embedder.embed([texts[p.id] for p in some], giving_way=True)
+            vectors = {p.id: vector for p, vector in zip(some, made, strict=True)}
+            documents_of = {p.id: p.document for p in some}
+            stored.append(storing.submit(library.vectors.add, vectors, documents_of))
+            yield some
+        for job in stored:
+            job.result()
     if lost := set(ids) - library.vectors.present(ids):
+        names = ", ".join(sorted({p.document for p in found if p.id in lost}))
         raise VectorStoreError(
-            f"Chroma does not give back {len(lost)} of the {len(ids)} passages of {name}.",
+            f"Chroma does not give back {len(lost)} of the passages of {names}.",
             cure="Rebuild the index.",
         )
-    yield Progress(name, "storing", len(found), len(found))
 
 
 def _drop_other_layout(library: Library, sha256: str, found: Iterable[Passage]) -> None:

@@ -123,9 +123,15 @@ def documents_of(engine: Engine, sha256: str) -> list[StoredDocument]:
 
 def save_document(engine: Engine, document: StoredDocument) -> None:
     """Write a document's record, replacing the one of the same name."""
+    save_documents(engine, [document])
+
+
+def save_documents(engine: Engine, documents: Iterable[StoredDocument]) -> None:
+    """Write records of documents in one transaction, replacing those of the same names."""
     with Session(engine) as session, session.begin():
-        values = {field: getattr(document, field) for field in StoredDocument.__slots__}
-        session.merge(DocumentRecord(**values, updated_at=_now()))
+        for document in documents:
+            values = {field: getattr(document, field) for field in StoredDocument.__slots__}
+            session.merge(DocumentRecord(**values, updated_at=_now()))
 
 
 def delete_document(engine: Engine, name: str) -> None:

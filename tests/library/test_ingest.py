@@ -172,14 +172,13 @@ def test_a_missing_folder_does_not_empty_the_library(library: Library, write: Wr
 
 
 def test_progress_counts_passages(library: Library, write: Write) -> None:
-    write("wren.md", "# T\n" + "".join(f"## H{n}\n\nText {n}.\n\n" for n in range(40)))
+    write("wren.md", "# T\n" + "".join(f"## H{n}\n\nText {n}.\n\n" for n in range(100)))
     steps = [step for step in sync_folder(library) if isinstance(step, Progress)]
     assert [s.stage for s in steps] == [
-        *("reading", "splitting", "embedding", "embedding", "embedding", "embedding"),
-        *("storing", "storing"),
+        *("reading", "splitting", "embedding", "embedding", "embedding", "storing"),
     ]
     embedding = [(s.done, s.total) for s in steps if s.stage == "embedding"]
-    assert embedding == [(0, 40), (16, 40), (32, 40), (40, 40)]
+    assert embedding == [(0, 100), (64, 100), (100, 100)]
 
 
 # -- Interrupted and damaged -------------------------------------------------------------------
