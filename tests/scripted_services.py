@@ -63,7 +63,9 @@ class ScriptedServices(Services):
         return AdapterWeights(name=name, path=ROOT / "none.gguf", sha256="1" * 64)
 
     def adapter_choices(self, model_name: str) -> list[str]:
-        return ["pellworth"]
+        if model_name.startswith("bare"):
+            return []
+        return [one.name for one in self.adapters()]
 
     def adapter_ref(self, model_name: str, adapter_name: str) -> AdapterRef:
         return self.adapter_weights(adapter_name)

@@ -37,10 +37,10 @@ _OFF_TOPIC = "Nothing in the documents matches this question, so the model was n
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What the buttons of a card do; each receives the answer's key or id."""
+    """What the buttons of a card do; they receive the answer, its key or its id."""
 
     stop: Callable[[str], None]
-    retry: Callable[[str], None]
+    retry: Callable[[LiveAnswer], None]
     vote: Callable[[str, str], None]
 
 
@@ -154,7 +154,7 @@ class Card:
             icon=":material/refresh:",
             type="tertiary",
             on_click=self._actions.retry,
-            args=(answer.id,),
+            args=(answer,),
         )
         if self._origin is not None and answer.fingerprint is not None:
             self._origin.caption(_origin(answer))

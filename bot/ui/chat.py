@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from bot.chat.answers import LiveTurn
+from bot.chat.answers import LiveAnswer, LiveTurn
 from bot.chat.live import Chat
-from bot.chat.strategies import STRATEGIES
+from bot.chat.strategies import STRATEGIES, strategy
 from bot.errors import TriptychError
 from bot.models.catalog import EMBEDDED_NAME
 from bot.services import Services
@@ -58,15 +59,15 @@ def page(services: Services) -> None:
         asked = asking.ask(services, current)
         if asked is not None:
             current = asked.conversation_id
-            turns.append((asked, _draw_turn(services, asked)))
+            turns.append(_draw_turn(services, asked))
     with conversations:
         sidebar.conversations(services, current)
 
-    live = [(turn, cards) for turn, cards in turns if not turn.done]
-    for turn, _ in live:
-        reader.hold(turn.id)
+    live = [drawn for drawn in turns if drawn.under_way]
+    for drawn in live:
+        reader.hold(drawn.turn.id)
     if live:
-        _draw_stop_all(chat, stop_all, [turn for turn, _ in live])
+        _draw_stop_all(chat, stop_all, [drawn.turn for drawn in live])
     _drain(services, live, partial(sidebar.indexing, services, indexing))
     stop_all.empty()
     if state.submission() is not None:
@@ -75,28 +76,35 @@ def page(services: Services) -> None:
         _follow_indexing(services, indexing)
 
 
-Drawn = tuple[LiveTurn, dict[str, Card]]
+@dataclass(frozen=True)
+class Drawn:
+    """A turn on the page: its cards by the columns' keys, and whether an answer of it was under
+    way when they were drawn (it may have ended since, unseen)."""
+
+    turn: LiveTurn
+    cards: dict[str, Card]
+    under_way: bool
 
 
 def _drain(services: Services, live: list[Drawn], show_indexing: Callable[[], None]) -> None:
     """Write what changes into the cards until every turn is done."""
-    seen = {turn.id: -1 for turn, _ in live}
+    seen = {drawn.turn.id: -1 for drawn in live}
     under_way = list(live)
     while under_way:
         began = time.monotonic()
-        for turn, cards in under_way:
-            version = turn.version
+        for drawn in under_way:
+            turn, version = drawn.turn, drawn.turn.version
             if version != seen[turn.id]:
                 seen[turn.id] = version
                 led = leaders(turn)
-                for key, card in cards.items():
+                for key, card in drawn.cards.items():
                     card.update(turn.answers[key], led.get(key, frozenset()))
-        under_way = [(turn, cards) for turn, cards in under_way if not _is_shown(turn, seen)]
+        under_way = [drawn for drawn in under_way if not _is_shown(drawn.turn, seen)]
         show_indexing()
         state.let_streamlit_interrupt()
         if under_way:
             _pace(began)
-            turn = under_way[0][0]
+            turn = under_way[0].turn
             services.chat.wait(turn, seen[turn.id], IDLE_SECONDS)
 
 
@@ -128,10 +136,11 @@ def _drawn_turns(services: Services, turns: Sequence[LiveTurn]) -> list[Drawn]:
             type="tertiary",
             on_click=state.show_older,
         )
-    return [(turn, _draw_turn(services, turn)) for turn in turns[hidden:]]
+    return [_draw_turn(services, turn) for turn in turns[hidden:]]
 
 
-def _draw_turn(services: Services, turn: LiveTurn) -> dict[str, Card]:
+def _draw_turn(services: Services, turn: LiveTurn) -> Drawn:
+    under_way = not turn.done
     with st.container(key=f"asked-{turn.id}", horizontal=True, horizontal_alignment="right"):
         st.markdown(text.plain_lines(turn.question), width="content", anchors=False)
     asking.draw_outcome(turn.id)
@@ -140,7 +149,7 @@ def _draw_turn(services: Services, turn: LiveTurn) -> dict[str, Card]:
         retry=partial(_retry, services),
         vote=partial(_vote, services.chat),
     )
-    return _draw_cards(turn, actions)
+    return Drawn(turn, _draw_cards(turn, actions), under_way)
 
 
 def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
@@ -248,10 +257,13 @@ def _stop_strategy(chat: Chat, strategy: str) -> None:
             chat.stop(turn.id, key)
 
 
-def _retry(services: Services, answer_id: str) -> None:
+def _retry(services: Services, answer: LiveAnswer) -> None:
+    options = state.options(services.settings.seed, services.models.main)
     try:
-        options = state.options(services.settings.seed, services.models.main)
-        services.chat.retry(answer_id, options)
+        if strategy(answer.strategy).adapted and not options.adapter_of(answer.model):
+            adapter = {answer.model: services.default_adapter(answer.model)}
+            options = replace(options, other_adapters={**options.other_adapters, **adapter})
+        services.chat.retry(answer.id, options)
     except TriptychError as error:
         state.notify(str(error), failed=True)
 

@@ -1,4 +1,4 @@
-"""The side bar of the chat page: strategies, how to answer, conversations, indexing."""
+"""The side bar of the chat page: models, strategies, how to answer, conversations, indexing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from bot.chat.strategies import STRATEGIES
+from bot.chat.strategies import STRATEGIES, Strategy
 from bot.errors import TriptychError
 from bot.services import Services
-from bot.ui import state, text, theme
+from bot.ui import model_menu, state, text, theme
 
 _LISTED = 8
 
@@ -29,36 +29,40 @@ def choices(services: Services, switched_off: Callable[[str], None]) -> None:
         on_click=state.open_conversation,
         args=("",),
     )
-    adapters = _fitting_adapters(services)
-    with st.container(key="strategies", gap="xsmall"):
-        st.markdown("**Strategies**")
-        for one in STRATEGIES:
-            usable = bool(adapters) or not one.adapted
-            key = state.strategy_key(one.name)
-            look = theme.look(one.name)
-            st.toggle(
-                f":{look.colour}[{look.icon}] {one.title}",
-                value=usable,
-                key=key,
-                disabled=not usable,
-                help=one.summary if usable else f"{one.summary} No adapter is installed.",
-                on_change=_toggled,
-                args=(one.name, switched_off),
-                bind="query-params",
-            )
+    chosen = model_menu.models(services)
+    strategies = st.container(key="strategies", gap="xsmall")
     with st.container(key="answers", gap="small"):
         st.markdown("**Next answer**")
         _sliders(services)
-        if len(adapters) > 1:
-            st.selectbox(
-                "Adapter",
-                adapters,
-                index=_index(adapters, services.default_adapter()),
-                key=state.ADAPTER,
-                persist_state="session",
-            )
-        else:
-            st.session_state[state.ADAPTER] = adapters[0] if adapters else ""
+        adapters = model_menu.adapters(services, chosen)
+    reason = _why_no_adapter(model_menu.title(services, chosen[0]), adapters)
+    with strategies:
+        st.markdown("**Strategies**")
+        for one in STRATEGIES:
+            _switch(one, reason if one.adapted else "", switched_off)
+
+
+def _switch(one: Strategy, reason: str, switched_off: Callable[[str], None]) -> None:
+    """The switch of one strategy; `reason`: why it cannot be used, empty when it can."""
+    key = state.strategy_key(one.name)
+    look = theme.look(one.name)
+    state.suspend_switch(one.name, suspended=bool(reason))
+    st.toggle(
+        f":{look.colour}[{look.icon}] {one.title}",
+        value=True,
+        key=key,
+        disabled=bool(reason),
+        help=f"{one.summary} {reason}".strip(),
+        on_change=_toggled,
+        args=(one.name, switched_off),
+        bind="query-params",
+    )
+
+
+def _why_no_adapter(model: str, adapters: tuple[str, ...] | None) -> str:
+    if adapters is None:
+        return f"The server of {text.plain(model)} is being asked for its adapters."
+    return "" if adapters else f"No adapter is installed for {text.plain(model)}."
 
 
 def conversations(services: Services, current: str) -> None:
@@ -222,15 +226,6 @@ def _delete(services: Services, row_id: str) -> None:
         return
     state.open_conversation("")
     state.notify("The conversation is deleted.")
-
-
-def _fitting_adapters(services: Services) -> list[str]:
-    base = services.model.identity
-    return [one.name for one in services.adapters() if one.base_sha256 == base]
-
-
-def _index(names: list[str], wanted: str) -> int:
-    return names.index(wanted) if wanted in names else 0
 
 
 def _file_stem(title: str) -> str:

@@ -102,6 +102,15 @@ def switched_on(name: str) -> bool:
     return bool(st.session_state.get(strategy_key(name), False))
 
 
+def suspend_switch(name: str, *, suspended: bool) -> None:
+    """Switch a strategy off as long as it cannot be used, and on again afterwards."""
+    key, wish = strategy_key(name), f"_wish-{name}"
+    if suspended and st.session_state.get(key, st.query_params.get(key) != "false"):
+        st.session_state[key], st.session_state[wish] = False, True
+    elif not suspended and st.session_state.pop(wish, False):
+        st.session_state[key] = True
+
+
 def models(main: str) -> tuple[str, ...]:
     """The models that answer the next question, the one chosen first.
 

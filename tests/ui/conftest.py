@@ -14,7 +14,7 @@ from bot.settings import read_settings
 from bot.testing import ScriptedModel
 from tests.scripted_services import scripted_services
 
-PageOver = Callable[[ScriptedModel], tuple[AppTest, Services]]
+PageOver = Callable[..., tuple[AppTest, Services]]
 
 
 def show_chat(services) -> None:  # type: ignore[no-untyped-def]
@@ -26,13 +26,14 @@ def show_chat(services) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def page_over(tmp_path: Path) -> Iterator[PageOver]:
-    """Opens the chat page over a scripted model, and closes both at the end."""
+    """Opens the chat page over scripted models, and closes all at the end."""
     with ExitStack() as stack:
 
-        def open_page(model: ScriptedModel) -> tuple[AppTest, Services]:
-            stack.enter_context(model)
+        def open_page(*models: ScriptedModel) -> tuple[AppTest, Services]:
+            for model in models:
+                stack.enter_context(model)
             settings = read_settings(data_dir=tmp_path / "data", knowledge_dir=tmp_path / "docs")
-            services = scripted_services(settings, model)
+            services = scripted_services(settings, *models)
             stack.callback(services.close)
             page = AppTest.from_function(show_chat, args=(services,), default_timeout=20)
             return page.run(), services

@@ -1,0 +1,160 @@
+"""The menus of the side bar that say which models answer, and with which adapters."""
+
+from __future__ import annotations
+
+from threading import Event, Lock, Thread
+
+import streamlit as st
+
+from bot.errors import TriptychError
+from bot.models.registry import Models
+from bot.services import Services
+from bot.ui import state
+
+PATIENCE_SECONDS = 0.3
+"""How long the page waits for a server to list its adapters; it goes on without them."""
+
+
+def models(services: Services) -> tuple[str, ...]:
+    """The menus of models, where there is a choice; the models that are chosen, main one first."""
+    names = services.models.names()
+    _forget_what_is_gone(names)
+    if len(names) > 1:
+        titles = {name: title(services, name) for name in names}
+        with st.container(key="models", gap="small"):
+            chosen = st.selectbox(
+                "Model",
+                names,
+                format_func=titles.__getitem__,
+                key=state.MODEL,
+                on_change=_suit_passages,
+                args=(services,),
+                help="Answers the next question; what is being answered goes on as it is.",
+                bind="query-params",
+            )
+            others = [name for name in names if name != chosen]
+            st.multiselect(
+                "Compare with",
+                others,
+                format_func=titles.__getitem__,
+                key=state.COMPARED,
+                placeholder="No other model",
+                help="These models answer as well: every strategy has a column for each model.",
+                bind="query-params",
+            )
+    return state.models(services.models.main)
+
+
+def adapters(services: Services, chosen: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The menus of adapters, where there is a choice.
+
+    Returns:
+        The adapters that fit the first model; None while its server is still being asked.
+    """
+    fitting = {name: _lookup(services, name) for name in chosen}
+    first, *others = chosen
+    _adapter_menu(services, first, fitting[first] or (), state.ADAPTER, "Adapter")
+    state.remember_adapters(
+        {
+            name: _adapter_menu(
+                services,
+                name,
+                fitting[name] or (),
+                f"{state.ADAPTER}-{name}",
+                f"Adapter of {title(services, name)}",
+            )
+            for name in others
+        }
+    )
+    return fitting[first]
+
+
+def title(services: Services, name: str) -> str:
+    """What a person calls a model."""
+    try:
+        return services.models.get(name).title
+    except TriptychError:
+        return name
+
+
+def _adapter_menu(
+    services: Services, model: str, names: tuple[str, ...], key: str, label: str
+) -> str:
+    """Let one of several be chosen; the only one is chosen already. Empty where there is none."""
+    if st.session_state.get(key) not in names:
+        st.session_state.pop(key, None)
+    if len(names) < 2:
+        st.session_state[key] = names[0] if names else ""
+    elif key not in st.session_state:
+        st.session_state[key] = _default(services, model, names)
+    if len(names) > 1:
+        st.selectbox(label, names, key=key, persist_state="session")
+    return str(st.session_state[key])
+
+
+def _default(services: Services, model: str, names: tuple[str, ...]) -> str:
+    wanted = services.default_adapter(model)
+    return wanted if wanted in names else names[0]
+
+
+def _forget_what_is_gone(names: list[str]) -> None:
+    """A model may be removed while it is chosen."""
+    if st.session_state.get(state.MODEL, names[0]) not in names:
+        st.session_state[state.MODEL] = names[0]
+    first = st.session_state.get(state.MODEL, names[0])
+    compared = st.session_state.get(state.COMPARED, [])
+    left = [name for name in compared if name in names and name != first]
+    if left != compared:
+        st.session_state[state.COMPARED] = left
+
+
+def _suit_passages(services: Services) -> None:
+    """A small model is confused by more than one passage, a large one is helped by several."""
+    try:
+        profile = services.models.get(st.session_state[state.MODEL]).profile
+    except TriptychError:
+        return
+    st.session_state[state.PASSAGES] = profile.passages
+
+
+# --- asking servers for their adapters ---------------------------------------------------------
+
+
+class _Lookup:
+    """The adapters of one model, looked for in a thread: a server may be slow, or away."""
+
+    def __init__(self) -> None:
+        self.found: tuple[str, ...] | None = None
+        self._running = False
+        self._done = Event()
+        self._lock = Lock()
+
+    def look(self, services: Services, name: str) -> tuple[str, ...] | None:
+        """What is known after a short while; None when nothing is known yet."""
+        with self._lock:
+            if not self._running:
+                self._running = True
+                self._done.clear()
+                arguments = (services, name)
+                Thread(target=self._run, args=arguments, name="triptych-adapters").start()
+        self._done.wait(PATIENCE_SECONDS)
+        return self.found
+
+    def _run(self, services: Services, name: str) -> None:
+        try:
+            self.found = tuple(services.adapter_choices(name))
+        except TriptychError:
+            self.found = ()
+        finally:
+            self._running = False
+            self._done.set()
+
+
+def _lookup(services: Services, name: str) -> tuple[str, ...] | None:
+    return _lookups(services.models).setdefault(name, _Lookup()).look(services, name)
+
+
+@st.cache_resource(show_spinner=False, hash_funcs={Models: id})
+def _lookups(models: Models) -> dict[str, _Lookup]:
+    """By the model's name, for all visitors."""
+    return {}
