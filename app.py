@@ -28,7 +28,9 @@ def build() -> Services:
     from bot.services import open_services
     from bot.settings import read_settings
 
-    return open_services(read_settings())
+    return open_services(
+        read_settings(), secrets=house.secrets(), app_port=int(st.get_option("server.port"))
+    )
 
 
 house.build_with(build)

@@ -6,6 +6,7 @@
     ├── RecordsError            the database of records cannot be opened, read or written
     ├── ModelError              the language model cannot answer
     │   ├── WeightsError        model weights are missing, or not the ones expected
+    │   ├── AddressRefused      an address from the page is not one that may be called
     │   ├── ModelUnavailable    the server refused the connection, the key or the model name
     │   ├── ModelTimeout        the server did not answer in time
     │   ├── ContextExceeded     the prompt is longer than the model's context
@@ -64,6 +65,10 @@ class ModelError(TriptychError):
 
 class WeightsError(ModelError):
     """Model weights are missing, or not the ones expected."""
+
+
+class AddressRefused(ModelError):
+    """An address from the page is not one that may be called."""
 
 
 class ModelUnavailable(ModelError):

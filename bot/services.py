@@ -287,11 +287,14 @@ class Services:
         Thread(target=run, name=f"triptych-{part}", daemon=True).start()
 
 
-def open_services(settings: Settings, secrets: Mapping[str, str] | None = None) -> Services:
+def open_services(
+    settings: Settings, *, secrets: Mapping[str, str] | None = None, app_port: int = 0
+) -> Services:
     """Put the parts together for one data directory.
 
     Args:
         secrets: Streamlit's, among which keys of model servers may be.
+        app_port: where the page is served, which no model may be; 0 when it is not.
 
     Raises:
         WeightsError: the embedded model is the main one and its weights are not installed (see
@@ -310,6 +313,7 @@ def open_services(settings: Settings, secrets: Mapping[str, str] | None = None) 
         context_tokens=settings.context_tokens,
         threads=settings.threads,
         remote_context_tokens=settings.remote_context_tokens,
+        app_port=app_port,
     )
     main, *others = settings.model_names
     models = Models(main, [*others, EMBEDDED_NAME], workshop.make, workshop.make_added, engine)

@@ -37,6 +37,7 @@ ONLY_USER = {
     "sentence_transformers": "bot.library.embed",
     "chromadb": "bot.library.vectors",
     "openai": "bot.models.client",
+    "langchain": "bot.models.providers",
     "xllamacpp": "bot.models.serve",
     "peft": "bot.tuning.train",
 }

@@ -13,7 +13,6 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakKeyDictionary
@@ -21,11 +20,14 @@ from weakref import WeakKeyDictionary
 from bot.errors import ModelError, ModelProtocolError
 from bot.messages import Message
 from bot.models import failures, sse
+from bot.models.addresses import AddressPolicy
 from bot.models.answer import Answer, most_bytes
+from bot.models.dialect import Dialect, dialect_of
 from bot.models.patience import Patience
 
 if TYPE_CHECKING:  # openai takes half a second to import, which the page must not wait for
     import httpx2
+    import openai
     from openai import AsyncOpenAI
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -41,8 +43,8 @@ NO_KEY = "none"
 TURN_TOKENS = 12
 """More than a chat template puts around one message."""
 
-_ASCII_LETTERS = re.compile(r"[A-Za-z\s]")
-_ASCII_SIGNS = re.compile(r"[!-@\[-`{-~]")
+_WORDS = re.compile(r" ?[A-Za-z]+")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 AFTERMATH_SECONDS = 1.0
 """After the end of an answer, its counts and the end of the response are waited for so long."""
@@ -67,6 +69,9 @@ class Endpoint:
             none, tokens are estimated, and rather too many than too few.
         started_here: the server is a child of ours, which is started again when it is gone.
         places: how many answers it generates at once; 0 for a server that shares itself out.
+        policy: what may be connected to, for an address that came from the page; else None.
+        provider: LangChain's name of who answers; empty for the OpenAI protocol.
+        context_tokens: that a provider is told to make room for; 0 leaves it to the provider.
     """
 
     base_url: str
@@ -75,6 +80,9 @@ class Endpoint:
     counts: bool = True
     started_here: bool = False
     places: int = 0
+    policy: AddressPolicy | None = None
+    provider: str = ""
+    context_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +135,33 @@ async def stream(
     Raises:
         ModelError: see `bot.errors` for which.
     """
+    if endpoint.provider:
+        import bot.models.providers as providers
+
+        speaking = providers.stream(endpoint, messages, sampling, timeout_seconds=timeout_seconds)
+        async with aclosing(speaking):
+            async for one in speaking:
+                yield one
+        return
     answer = Answer(sampling.max_tokens)
     patience = Patience(timeout_seconds)
     with _translated(endpoint, answer, patience):
         client = await _client(endpoint)
-        request = partial(
-            client.chat.completions.with_streaming_response.create,
-            model=endpoint.model,
-            messages=_wire(messages),
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            seed=sampling.seed,
-            stream=True,
-            stream_options={"include_usage": True},
-            timeout=_timeout(timeout_seconds),
-            extra_body={"cache_prompt": True} if reuse_prompt else None,
-        )
+        request = {
+            "model": endpoint.model,
+            "messages": _wire(messages),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "seed": sampling.seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "timeout": _timeout(timeout_seconds),
+            "extra_body": {"cache_prompt": True} if reuse_prompt and endpoint.counts else None,
+        }
+        create = client.chat.completions.with_streaming_response.create
+        dialect = dialect_of(endpoint.base_url, endpoint.model)
         async with AsyncExitStack() as held:
-            response = await _response(request, held, patience)
+            response = await _response(create, request, dialect, held, patience)
             body = sse.events(response.iter_bytes(), limit_bytes=most_bytes(sampling.max_tokens))
             events = await held.enter_async_context(aclosing(body))
             while (event := await _next(events, answer, patience)) is not None:
@@ -163,19 +180,33 @@ async def stream(
                 await _drain(events)
 
 
-async def _response(request: Callable[[], Any], held: AsyncExitStack, patience: Patience) -> Any:
-    """The response to a request, which is asked once more where a server soon wants it to be."""
+async def _response(
+    create: Callable[..., Any],
+    request: dict[str, Any],
+    dialect: Dialect,
+    held: AsyncExitStack,
+    patience: Patience,
+) -> Any:
+    """The response to a request, which is asked once more where a server soon wants it to be, and
+    without a parameter that it does not know."""
     import openai
 
     while True:
         try:
-            return await patience.wait(held.enter_async_context(request()))
+            asking = held.enter_async_context(create(**dialect.spoken(request)))
+            return await patience.wait(asking)
         except openai.APIStatusError as error:
+            if error.status_code in (400, 422) and _learns(dialect, request, error):
+                continue
             told = failures.retry_after_seconds(error.response.headers)
             busy = error.status_code in (429, 503)
             if not busy or told is None or told > patience.left_seconds / 2:
                 raise
             await asyncio.sleep(max(told, LEAST_WAIT_SECONDS))
+
+
+def _learns(dialect: Dialect, request: dict[str, Any], error: openai.APIStatusError) -> bool:
+    return dialect.learn(f"{error.code} {error.message} {error.body}", error.param, request)
 
 
 async def _next(
@@ -243,14 +274,20 @@ async def count_tokens(endpoint: Endpoint, messages: Sequence[Message]) -> int:
 def estimated_tokens(messages: Sequence[Message]) -> int:
     """A number of tokens that the messages hardly exceed with any model of today.
 
-    Words take a token for three letters, digits and signs one each, and letters outside ASCII
-    one for two bytes; four to six are usual.
+    Words take a token for three letters, or for two in a text with letters beyond ASCII; digits,
+    signs, and spaces that no word follows, one each; what is beyond ASCII one for 1.5 bytes. That
+    is a third more than usual, or twice as much.
     """
-    texts = [message.content for message in messages]
-    letters = sum(len(_ASCII_LETTERS.findall(text)) for text in texts)
-    signs = sum(len(_ASCII_SIGNS.findall(text)) for text in texts)
-    others = sum(len(text.encode()) for text in texts) - letters - signs
-    return math.ceil(letters / 3) + signs + math.ceil(others / 2) + TURN_TOKENS * len(texts)
+    return sum(_most_likely_tokens(message.content) + TURN_TOKENS for message in messages)
+
+
+def _most_likely_tokens(text: str) -> int:
+    words = _WORDS.findall(text)
+    rest = _WORDS.sub("", text)
+    others = sum(len(one.encode()) for one in _BEYOND_ASCII.findall(rest))
+    signs = len(_BEYOND_ASCII.sub("", rest))
+    letters = 2 if others else 3
+    return sum(-(-len(word.strip()) // letters) for word in words) + signs + -(-others * 2 // 3)
 
 
 async def rendered_prompt(endpoint: Endpoint, messages: Sequence[Message]) -> str:
@@ -406,7 +443,7 @@ def _new_client(endpoint: Endpoint) -> AsyncOpenAI:
         max_retries=0,
         # trust_env would send loopback requests through the proxy of the environment
         http_client=httpx2.AsyncClient(
-            transport=FreshTransport(limits=limits),
+            transport=FreshTransport(limits=limits, policy=endpoint.policy),
             headers={"Accept-Encoding": "identity"},
             trust_env=False,
         ),
@@ -442,6 +479,8 @@ def _failure(
         return failures.refused(endpoint, error.status_code, error.body, error.response.headers)
     if isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
         error = cast(Exception, error.__cause__)
+    if isinstance(error, ModelError):  # a refused address, from within the connection
+        return error
     if isinstance(error, sse.TooMuch):
         return failures.too_much(endpoint)
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):

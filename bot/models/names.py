@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bot.errors import ModelUnavailable
+from bot.models.addresses import AddressPolicy
 from bot.models.catalog import (
     EMBEDDED_NAME,
     EMBEDDED_PROFILE,
@@ -21,6 +23,14 @@ from bot.models.remote import PASSAGES, RemoteModel
 from bot.records.models import ModelRecord
 from bot.servers import Servers
 
+_PROVIDER_KEYS = {
+    "google_genai": "GOOGLE_API_KEY",
+    "huggingface": "HUGGINGFACEHUB_API_TOKEN",
+    "mistralai": "MISTRAL_API_KEY",
+    "perplexity": "PPLX_API_KEY",
+}
+"""Providers whose variable is not named after them."""
+
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
@@ -34,6 +44,7 @@ class Workshop:
         context_tokens: of one conversation with local weights.
         threads: that a server of local weights may use.
         remote_context_tokens: of a remote model whose server does not say it.
+        app_port: where the page itself is served; 0 for nowhere.
     """
 
     servers: Servers
@@ -41,6 +52,11 @@ class Workshop:
     context_tokens: int
     threads: int
     remote_context_tokens: int
+    app_port: int = 0
+
+    def policy(self) -> AddressPolicy:
+        """What may be connected to at an address from the page, at this moment."""
+        return AddressPolicy(frozenset({self.app_port}) | self.servers.ports())
 
     def make(self, name: str) -> Model:
         """The model that a name of the settings stands for.
@@ -54,13 +70,20 @@ class Workshop:
             return self._embedded()
         if kind == "openai" and rest:
             return self._openai(name, rest)
+        if re.fullmatch(r"[a-z][a-z0-9_]*", kind) and rest:
+            return self._provider(name, kind, rest)
         raise ModelUnavailable(
             f"{name} does not say which model is meant.",
-            cure="Write embedded, or openai: with the name of a model.",
+            cure="Write embedded, or a provider and a model: openai:gpt-4.1-mini, ollama:llama3.2.",
         )
 
     def make_added(self, record: ModelRecord) -> Model:
-        """The model that a record of the page stands for."""
+        """The model that a record of the page stands for.
+
+        Raises:
+            AddressRefused: its address is not one that may be called.
+        """
+        AddressPolicy().check_url(record.base_url)
         endpoint = Endpoint(record.base_url, self.keys.for_address(record.base_url), record.model)
         profile = ModelProfile(
             name=record.name,
@@ -72,8 +95,9 @@ class Workshop:
         )
         return RemoteModel(
             record.name,
-            lambda: endpoint,
+            endpoint,
             profile,
+            policy=self.policy,
             fixed_context=record.context_tokens is not None,
         )
 
@@ -98,4 +122,25 @@ class Workshop:
             prompt_price_per_million=known.prompt_price_per_million if known else None,
             answer_price_per_million=known.answer_price_per_million if known else None,
         )
-        return RemoteModel(name, lambda: endpoint, profile)
+        return RemoteModel(name, endpoint, profile)
+
+    def _provider(self, name: str, provider: str, model: str) -> RemoteModel:
+        """A model that LangChain speaks to."""
+        variable = _PROVIDER_KEYS.get(provider, f"{provider.upper()}_API_KEY")
+        address = "OLLAMA_HOST" if provider == "ollama" else f"{provider.upper()}_BASE_URL"
+        endpoint = Endpoint(
+            base_url=self.keys.variable(address),
+            key=self.keys.variable(variable),
+            model=model,
+            counts=False,
+            provider=provider,
+        )
+        profile = ModelProfile(
+            name=model,
+            context_tokens=self.remote_context_tokens,
+            passages=PASSAGES,
+            opening="",
+            prompt_price_per_million=None,
+            answer_price_per_million=None,
+        )
+        return RemoteModel(name, endpoint, profile)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 LOOKED_UP = "2025-08"
 """When the figures below were the published ones."""
 
+
 OPENAI_HOST = "api.openai.com"
 
 

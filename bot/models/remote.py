@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from bot.errors import ModelError, ModelUnavailable
 from bot.models import client
+from bot.models.addresses import AddressPolicy
 from bot.models.catalog import AdapterRef, AdapterWeights, ModelProfile
 from bot.models.client import Endpoint
 
@@ -54,22 +55,25 @@ class RemoteModel:
 
     Args:
         name: how settings and pages spell it.
-        locate: where it answers; asked for every endpoint, so that a policy is always of now.
+        endpoint: where it answers.
         profile: what is known without asking the server.
+        policy: what may be connected to at this moment; None when the address is the operator's.
         fixed_context: the profile's context was chosen by a person; the server is not believed.
     """
 
     def __init__(
         self,
         name: str,
-        locate: Callable[[], Endpoint],
+        endpoint: Endpoint,
         profile: ModelProfile,
         *,
+        policy: Callable[[], AddressPolicy] | None = None,
         fixed_context: bool = False,
     ) -> None:
         self.name = name
         self.title = profile.name
-        self._locate = locate
+        self._endpoint = endpoint
+        self._policy = policy
         self._profile = profile
         self._fixed_context = fixed_context
         self._listing = Listing()
@@ -87,14 +91,15 @@ class RemoteModel:
     @property
     def identity(self) -> str:
         """The model's name at its host: what a server runs under that name only it knows."""
-        endpoint = self._locate()
-        return f"{endpoint.model}@{urlsplit(endpoint.base_url).netloc.rpartition('@')[2]}"
+        host = urlsplit(self._endpoint.base_url).netloc.rpartition("@")[2]
+        return f"{self._endpoint.model}@{host or self._endpoint.provider}"
 
     def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
         """Where it answers; the server is asked about itself first, for two seconds at most.
 
         Raises:
             ModelUnavailable: the adapter is one of this machine.
+            AddressRefused: its address is not one that may be called.
         """
         if isinstance(adapter, AdapterWeights):
             raise ModelUnavailable(
@@ -102,7 +107,9 @@ class RemoteModel:
                 cure="Choose one of the adapters that its server lists, or the embedded model.",
             )
         listing = self.listing()
-        endpoint = replace(self._locate(), counts=listing.counts)
+        endpoint = replace(
+            self._allowed(), counts=listing.counts, context_tokens=self.profile.context_tokens
+        )
         return replace(endpoint, model=adapter.name) if adapter else endpoint
 
     def adapter_names(self) -> list[str]:
@@ -113,15 +120,27 @@ class RemoteModel:
         """What the server tells about itself; empty when it cannot be asked.
 
         It is asked once; a server that did not answer is asked again after a while.
+
+        Raises:
+            AddressRefused: its address is not one that may be called.
         """
+        endpoint = self._allowed()
         with self._lock:
             if time.monotonic() >= self._ask_at:
                 try:
-                    self._listing = asyncio.run(_ask(self._locate()))
+                    self._listing = asyncio.run(_ask(endpoint))
                     self._ask_at = float("inf")
                 except (ModelError, TimeoutError):
                     self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS
             return self._listing
+
+    def _allowed(self) -> Endpoint:
+        """The endpoint with the policy of this moment; a refused address is not even looked up."""
+        if self._policy is None:
+            return self._endpoint
+        policy = self._policy()
+        policy.check_url(self._endpoint.base_url)
+        return replace(self._endpoint, policy=policy)
 
     def forget_listing(self) -> None:
         """Ask the server again the next time."""
@@ -130,6 +149,10 @@ class RemoteModel:
 
 
 async def _ask(endpoint: Endpoint) -> Listing:
+    if endpoint.provider:
+        import bot.models.providers as providers
+
+        return Listing(context_tokens=await asyncio.to_thread(providers.context_tokens, endpoint))
     async with asyncio.timeout(DISCOVERY_SECONDS):
         listed = await client.listed_models(endpoint)
         own = next((one for one in listed if one.get("id") == endpoint.model), {})

@@ -1,11 +1,16 @@
-"""HTTP connections that survive being closed by the server while they were idle."""
+"""HTTP connections: alive after an idle close, and only to addresses that are allowed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
+import httpcore2
 import httpx2
+
+from bot.models.addresses import AddressPolicy
 
 MOST_ERROR_BYTES = 65_536
 """What is read of the body of a refusal; the rest is left."""
@@ -22,7 +27,15 @@ class FreshTransport(httpx2.AsyncHTTPTransport):
 
     No body is read without an end, and none that was compressed without being asked to be: a few
     bytes of it may become gigabytes.
+
+    Args:
+        policy: what may be connected to; None for everything.
     """
+
+    def __init__(self, *, limits: httpx2.Limits, policy: AddressPolicy | None = None) -> None:
+        super().__init__(limits=limits)
+        if policy is not None:
+            self._pool._network_backend = GuardedNetwork(policy)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request, see above.
@@ -70,3 +83,51 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._body.aclose()
+
+
+class GuardedNetwork(httpcore2.AnyIOBackend):
+    """Connects only to addresses that a policy allows.
+
+    A name is looked up once, every address it stands for is checked, and one of those very
+    addresses is connected to: a name that means something else a moment later gains nothing.
+    """
+
+    def __init__(self, policy: AddressPolicy) -> None:
+        self._policy = policy
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Open a connection, see above.
+
+        Raises:
+            AddressRefused: the name stands for an address that is not allowed.
+        """
+        addresses = await self._looked_up(host, port, timeout)
+        for address in addresses:
+            self._policy.check_address(address, port)
+        failure: Exception = httpcore2.ConnectError(f"{host} has no address")
+        for address in addresses:
+            try:
+                return await super().connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def _looked_up(self, host: str, port: int, timeout: float | None) -> list[str]:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout(f"{host} was not found in time") from error
+        except OSError as error:
+            raise httpcore2.ConnectError(f"{host} was not found") from error
+        return list(dict.fromkeys(str(one[4][0]) for one in found))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -68,6 +69,20 @@ class Servers:
         """Every server that was asked for since the supervisor started, sorted by name."""
         answer = self._ask({"do": "status"}, HANDSHAKE_TIMEOUT_SECONDS)
         return [ServerStatus(**status) for status in answer["servers"]]
+
+    def ports(self) -> frozenset[int]:
+        """The loopback ports of the supervisor and of every server that listens now; none when
+        there is no supervisor."""
+        with self._lock:
+            contact = self._contact
+        if contact is None:
+            return frozenset()
+        try:
+            addresses = [one.base_url for one in self.status()]
+        except ServerError:
+            addresses = []
+        listening = {urlsplit(address).port or 0 for address in addresses if address}
+        return frozenset({contact.port, *listening})
 
     def close(self) -> None:
         """Leave the supervisor; with the last client it stops the servers and goes away."""

@@ -41,6 +41,13 @@ def services() -> Services:
     return _opened
 
 
+def secrets() -> dict[str, str]:
+    """The plain values among Streamlit's secrets, where keys of model servers may stand."""
+    if not st.secrets.load_if_toml_exists():
+        return {}
+    return {name: value for name, value in st.secrets.items() if isinstance(value, str)}
+
+
 def open_early() -> None:
     """Begin opening in the background, so that the first visitor waits less."""
     Thread(target=_open_quietly, name="triptych-open", daemon=True).start()

@@ -27,6 +27,7 @@ from bot.models.client import (
     Endpoint,
     Sampling,
     count_tokens,
+    estimated_tokens,
     rendered_prompt,
     stream,
     token_probabilities,
@@ -194,6 +195,23 @@ def test_closing_the_generator_frees_the_slot(endpoint: Endpoint) -> None:
     async def test() -> None:
         await asyncio.gather(*(begin_and_leave() for _ in range(3 * SLOTS)))
         assert (await ask(endpoint, [QUESTION], max_tokens=2, timeout_seconds=15))[1]
+
+    run(test)
+
+
+def test_an_estimate_of_tokens_is_on_the_safe_side(endpoint: Endpoint) -> None:
+    texts = (
+        "The kiln cools slowly, so leave its door closed. " * 10,
+        "1,234.56 − 7/8 = 0x1F; #42 (a) [b] {c} " * 10,
+        "def f(x):\n    return {'a': [1, 2, None]}\n" * 10,
+        "Der Brennofenkühlungsvorgang dauert länger als überall üblich. " * 10,
+        "Le four à céramique refroidit très lentement, évidemment. " * 10,
+    )
+
+    async def test() -> None:
+        for text in texts:
+            counted = await count_tokens(endpoint, [Message("user", text)])
+            assert estimated_tokens([Message("user", text)]) >= counted, text
 
     run(test)
 

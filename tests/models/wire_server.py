@@ -89,6 +89,12 @@ def page(text: str) -> bytes:
     return _response("200 OK", "text/html", text)
 
 
+def moved(address: str) -> bytes:
+    """A redirect."""
+    head = f"HTTP/1.1 307 Moved\r\nLocation: {address}\r\nContent-Length: 0\r\n\r\n"
+    return head.encode()
+
+
 def _response(status: str, kind: str, body: str) -> bytes:
     raw = body.encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(raw)}\r\n\r\n"
