@@ -255,6 +255,7 @@ class Services:
         self.indexing.stop()
         if self._chat is not None:
             self._chat.close()
+        self.library.reader.close()
         self.indexing.wait(timeout_seconds=5)
         self.library.vectors.close()
         self.servers.close()

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Threads of each model server; 0 means cores minus one."
     )
     upload_megabytes: int = Field(
-        default=25, ge=1, le=200, description="Largest document that can be uploaded."
+        default=25, ge=1, le=200, description="Largest document that is taken in."
     )
     answer_timeout_seconds: float = Field(
         default=120.0, gt=0, description="Longest silence of a model server before giving up."

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +28,9 @@ from filelock import FileLock, Timeout
 from bot.errors import DocumentError, LibraryError, VectorStoreError
 from bot.library import keywords, split
 from bot.library.library import Library
-from bot.library.load import SUFFIXES, Document, load
-from bot.library.names import safe_name
+from bot.library.load import SUFFIXES
+from bot.library.names import numbered_name, safe_name
+from bot.library.reader import Reading
 from bot.library.split import Passage
 from bot.records import documents as records
 from bot.records.documents import DocumentRow, StoredDocument, StoredPassage
@@ -65,11 +67,11 @@ Step = Progress | Ingested
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """A document that was read and cut up: its record once it is ready, and its passages."""
+class _Prepared:
+    """A document that was read: its record once it is ready, and its passages."""
 
     record: StoredDocument
-    passages: list[Passage]
+    passages: Sequence[Passage]
 
 
 def sync_folder(library: Library) -> Iterator[Step]:
@@ -84,6 +86,10 @@ def sync_folder(library: Library) -> Iterator[Step]:
             or the embedder or the vector store fails.
     """
     files = _files(library)
+    for name in [name for name in files if not _is_text(name)]:
+        del files[name]
+        shown = name.encode(errors="replace").decode()
+        yield Ingested(shown, "failed", 0, f"{shown} has a name that is not text. Rename it.")
     with _locked(library):
         library.vectors.prepare(library.embedder.identity)
         _remove_unfinished_uploads(library)
@@ -118,6 +124,7 @@ def add_files(library: Library, paths: Sequence[Path]) -> Iterator[Step]:
         LibraryError: the library is locked, or the embedder or the vector store fails.
     """
     home = library.knowledge_dir.resolve()
+    taken: dict[str, str] = {}
     for path in _expanded(paths):
         if path.resolve().is_relative_to(home):
             with _locked(library):
@@ -132,39 +139,24 @@ def add_files(library: Library, paths: Sequence[Path]) -> Iterator[Step]:
             yield Ingested(path.name, "failed", 0, f"{path.name} cannot be opened.")
             continue
         if too_large:
-            yield _too_large(library, path.name)
+            yield Ingested(path.name, "failed", 0, str(_too_large(library, path.name)))
         else:
-            yield from add_uploads(library, [(path.name, content)])
+            yield from _add_upload(library, path.name, content, taken)
 
 
 def add_uploads(library: Library, files: Sequence[tuple[str, bytes]]) -> Iterator[Step]:
     """Take uploaded files in, given as (name, content); each appears in the folder whole or not.
 
-    A file with the name of an existing one replaces it, once it has been read without error.
-    Content that is there already under another name is not stored again.
+    A file with the name of an existing one replaces it, once it has been read without error; a
+    file whose name was only made equal by cleaning it gets a number. Content that is there
+    already under another name is not stored again.
 
     Raises:
         LibraryError: the library is locked, or the embedder or the vector store fails.
     """
+    taken: dict[str, str] = {}
     for given_name, content in files:
-        name = safe_name(given_name)
-        if len(content) > library.upload_bytes:
-            yield _too_large(library, name)
-            continue
-        with _locked(library):
-            library.vectors.prepare(library.embedder.identity)
-            yield Progress(name, "reading", 0, 1)
-            twin = _twin(library, name, hashlib.sha256(content).hexdigest())
-            if twin:
-                yield _duplicate(name, twin)
-                continue
-            try:
-                document = _place(library, name, content)
-            except DocumentError as error:
-                yield Ingested(name, "failed", 0, str(error))
-                continue
-            if reading := (yield from _split(library, document)):
-                yield from _index(library, [reading])
+        yield from _add_upload(library, given_name, content, taken)
 
 
 def forget(library: Library, name: str) -> None:
@@ -248,9 +240,40 @@ def as_passage(stored: StoredPassage) -> Passage:
     )
 
 
+def _add_upload(
+    library: Library, given: str, content: bytes, taken: dict[str, str]
+) -> Iterator[Step]:
+    """Take one uploaded file in.
+
+    Args:
+        given: its name as it came.
+        taken: safe name → SHA-256 of those that came together with it; added to.
+    """
+    if len(content) > library.upload_bytes:
+        name = safe_name(given)
+        yield Ingested(name, "failed", 0, str(_too_large(library, name)))
+        return
+    sha256 = hashlib.sha256(content).hexdigest()
+    with _locked(library):
+        library.vectors.prepare(library.embedder.identity)
+        name = _free_name(library, given, sha256, taken)
+        yield Progress(name, "reading", 0, 1)
+        if twin := _twin(library, name, sha256):
+            yield _duplicate(name, twin)
+            return
+        try:
+            reading = _place(library, name, content)
+        except DocumentError as error:
+            yield Ingested(name, "failed", 0, str(error))
+            return
+        taken[name] = sha256
+        if prepared := (yield from _prepare(library, reading)):
+            yield from _index(library, [prepared])
+
+
 def _index_files(library: Library, names: Iterator[str]) -> Iterator[Step]:
     """Index files of the folder together, taking as many names as make enough passages."""
-    together: list[_Reading] = []
+    together: list[_Prepared] = []
     for name in names:
         reading = yield from _read(library, name)
         if reading is None:
@@ -268,7 +291,7 @@ def _index_files(library: Library, names: Iterator[str]) -> Iterator[Step]:
     yield from _index(library, together)
 
 
-def _read(library: Library, name: str) -> Generator[Step, None, _Reading | None]:
+def _read(library: Library, name: str) -> Generator[Step, None, _Prepared | None]:
     """Read a file of the folder; its failure is recorded, not raised."""
     path = _path(library, name)
     if not path.is_file():
@@ -276,39 +299,42 @@ def _read(library: Library, name: str) -> Generator[Step, None, _Reading | None]
         return None
     yield Progress(name, "reading", 0, 1)
     try:
-        document = load(path, name=name)
+        with suppress(OSError):  # the reader says what is wrong with it
+            if path.stat().st_size > library.upload_bytes:
+                raise _too_large(library, name)
+        reading = library.reader.read(path, name=name)
     except DocumentError as error:
         _record_failure(library, name, path, error)
         _sweep(library)
         yield Ingested(name, "failed", 0, str(error))
         return None
-    return (yield from _split(library, document))
+    return (yield from _prepare(library, reading))
 
 
-def _split(library: Library, document: Document) -> Generator[Step, None, _Reading | None]:
-    """Cut up a document that was read from its file, unless another one has its content."""
-    name = document.name
+def _prepare(library: Library, reading: Reading) -> Generator[Step, None, _Prepared | None]:
+    """Make a document that was read ready to be indexed, unless another one has its content."""
+    name = reading.name
     record = StoredDocument(
         name=name,
-        sha256=document.sha256,
-        title=document.title,
-        kind=document.kind,
-        size_bytes=document.size_bytes,
+        sha256=reading.sha256,
+        title=reading.title,
+        kind=reading.kind,
+        size_bytes=reading.size_bytes,
         modified_ns=_path(library, name).stat().st_mtime_ns,
         layout=_LAYOUT,
         status="ready",
     )
-    if twin := _twin(library, name, document.sha256):
+    if twin := _twin(library, name, reading.sha256):
         duplicate = replace(record, status="duplicate", duplicate_of=twin)
         records.save_document(library.engine, replace(duplicate, error=f"Same content as {twin}."))
         _sweep(library)
         yield _duplicate(name, twin)
         return None
     yield Progress(name, "splitting", 0, 1)
-    return _Reading(record, split.split(document))
+    return _Prepared(record, reading.passages)
 
 
-def _index(library: Library, together: Sequence[_Reading]) -> Iterator[Step]:
+def _index(library: Library, together: Sequence[_Prepared]) -> Iterator[Step]:
     """Index documents that were read and cut up, after which they are ready."""
     under_way = []
     for reading in together:
@@ -508,6 +534,15 @@ def _files(library: Library) -> dict[str, Path]:
     }
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file name can be kept: on Linux it may hold any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _expanded(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
@@ -528,7 +563,29 @@ def _path(library: Library, name: str) -> Path:
     return path
 
 
-def _place(library: Library, name: str, content: bytes) -> Document:
+def _free_name(library: Library, given: str, sha256: str, taken: dict[str, str]) -> str:
+    """The safe name under which an upload replaces nothing that it was not meant to replace.
+
+    That is what another file of the same upload is called, or what only became its name when it
+    was cleaned; the same content may take its own place again.
+    """
+    name = wanted = safe_name(given)
+    number, was_cleaned = 1, re.split(r"[\\/]", given)[-1] != wanted
+    while taken.get(name, sha256) != sha256 or (was_cleaned and _is_other(library, name, sha256)):
+        number += 1
+        name = numbered_name(wanted, number)
+    return name
+
+
+def _is_other(library: Library, name: str, sha256: str) -> bool:
+    """Whether there is a document of this name that holds something else."""
+    document = records.stored_document(library.engine, name)
+    if document is None:
+        return _path(library, name).exists()
+    return document.sha256 != sha256
+
+
+def _place(library: Library, name: str, content: bytes) -> Reading:
     """Read new content beside its place, and move it there only when it could be read.
 
     Raises:
@@ -546,12 +603,12 @@ def _place(library: Library, name: str, content: bytes) -> Document:
             name, "cannot be stored.", cure="Check the room and permissions of the folder."
         ) from error
     try:
-        document = load(Path(unfinished), name=name)
+        reading = library.reader.read(Path(unfinished), name=name)
         Path(unfinished).chmod(0o644)
         Path(unfinished).replace(_path(library, name))
     finally:
         Path(unfinished).unlink(missing_ok=True)
-    return document
+    return reading
 
 
 def _remove_unfinished_uploads(library: Library) -> None:
@@ -563,10 +620,13 @@ def _duplicate(name: str, twin: str) -> Ingested:
     return Ingested(name, "duplicate", 0, f"Same content as {twin}.")
 
 
-def _too_large(library: Library, name: str) -> Ingested:
+def _too_large(library: Library, name: str) -> DocumentError:
     limit = library.upload_bytes // 1_000_000
-    sentence = f"{name} is larger than {limit} MB. Split it, or raise TRIPTYCH_UPLOAD_MEGABYTES."
-    return Ingested(name, "failed", 0, sentence)
+    return DocumentError(
+        name,
+        f"is larger than {limit} MB.",
+        cure="Split it, or raise TRIPTYCH_UPLOAD_MEGABYTES.",
+    )
 
 
 def _stored(passage: Passage, sha256: str) -> StoredPassage:

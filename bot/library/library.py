@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from bot.library.embed import Embedder
 from bot.library.keywords import KeywordIndex
+from bot.library.reader import Reader
 from bot.library.vectors import VectorStore
 
 
@@ -23,6 +24,7 @@ class Library:
         embedder: what turns passages and questions into vectors.
         knowledge_dir: folder of the documents; uploads land there.
         upload_bytes: size of the largest document that is taken in.
+        reader: reads files, in a child process.
     """
 
     engine: Engine
@@ -31,6 +33,7 @@ class Library:
     embedder: Embedder
     knowledge_dir: Path
     upload_bytes: int
+    reader: Reader = field(default_factory=Reader)
 
     @property
     def lock_path(self) -> Path:

@@ -1,14 +1,18 @@
 """A file → a Document with titled sections. The only user of langchain-community.
 
-Its loaders read plain text and PDF. They lose the headings of Markdown, HTML and Word and the
-cells of CSV, and need a query language for JSON, so those are read by `bot.library.formats`.
+Its loader reads PDF. The others lose the headings of Markdown, HTML and Word and the cells of
+CSV, need a query language for JSON and one encoding for the whole of a text, so those are read by
+`bot.library.formats`. Files that nobody vouches for are read through `bot.library.reader`.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
+import io
 import re
+import secrets
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,11 +26,14 @@ from bot.library.formats.json import read_json
 from bot.library.formats.markdown import read_markdown
 from bot.library.formats.outline import Outline, Section, clean, one_line, table_text
 from bot.library.formats.plain import read_page, read_plain
+from bot.library.formats.signatures import signature
 
 __all__ = ["SUFFIXES", "Document", "Section", "load"]
 
 _LONGEST_TITLE = 120
 _FIRST_BYTES = 64 * 1024
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+_MOST_CONTROL = 0.05
 _MEANINGLESS_TITLE = re.compile(
     r"(?:microsoft word|untitled|slide \d|\S+\.\w{2,4}$)", re.IGNORECASE
 )
@@ -109,18 +116,44 @@ def load(path: Path, *, name: str | None = None) -> Document:
 
 
 def _read(kind: _Kind, path: Path, name: str) -> tuple[str, Outline]:
-    """Read with whatever suits the kind; its errors become a DocumentError here and only here."""
+    """Read with whatever suits the kind; its errors become a DocumentError here and only here.
+
+    Raises:
+        DocumentError: it is another kind of file, encrypted, damaged or nested too deeply.
+        MemoryError: the memory does not suffice.
+    """
+    with path.open("rb") as file:
+        found = signature(file.read(_FIRST_BYTES))
+    if found and found.kind != kind.name:
+        raise DocumentError(
+            name,
+            f"is not really a {kind.name.upper()} file, but {found.words}.",
+            cure="Save it as one of the types that can be read, without a password.",
+        )
     try:
         return kind.read(path)
     except DocumentError as error:
         raise DocumentError(name, error.reason, cure=error.cure) from error
+    except RecursionError as error:
+        raise DocumentError(
+            name, "is nested too deeply to be read.", cure="Save it in a simpler structure."
+        ) from error
     # Readers of foreign files fail in more ways than can be listed.
     except Exception as error:
+        if _for_want_of_memory(error):
+            raise MemoryError from error
         raise DocumentError(
             name,
             f"is damaged, or is not really a {kind.name.upper()} file.",
             cure="Open it in the program it came from and save it again.",
         ) from error
+
+
+def _for_want_of_memory(error: BaseException | None) -> bool:
+    """Whether an error began as a lack of memory, whatever a reader made of it."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__context__
+    return error is not None
 
 
 def _title_from(name: str) -> str:
@@ -146,15 +179,7 @@ def _read_html(path: Path) -> tuple[str, Outline]:
 
 
 def _read_docx(path: Path) -> tuple[str, Outline]:
-    file = path.read_bytes()
-    if file.startswith(b"\xd0\xcf\x11\xe0"):
-        # The container of old .doc files and of .docx files with a password.
-        raise DocumentError(
-            path.name,
-            "is encrypted, or is in the old Word format.",
-            cure="Save it as .docx without a password.",
-        )
-    return read_docx(file)
+    return read_docx(path.read_bytes())
 
 
 def _read_json(path: Path) -> tuple[str, Outline]:
@@ -163,12 +188,10 @@ def _read_json(path: Path) -> tuple[str, Outline]:
 
 def _read_csv(path: Path) -> tuple[str, Outline]:
     """Each row becomes one line "column: value; column: value"."""
-    with path.open(encoding=_encoding(path), newline="") as file:
-        beginning = file.read(_FIRST_BYTES)
-        file.seek(0)
-        rows = list(csv.reader(file, delimiter=_delimiter(beginning)))
+    text = _text(path)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text[:_FIRST_BYTES]))
     outline = Outline()
-    outline.rows(table_text(rows))
+    outline.rows(table_text(list(rows)))
     return "", outline
 
 
@@ -194,20 +217,22 @@ def _read_pdf(path: Path) -> tuple[str, Outline]:
         raise DocumentError(
             path.name, "is encrypted.", cure="Save it without a password, then add it again."
         )
-    pages = list(_loaders().PyPDFLoader(str(path), mode="page").lazy_load())
-    if not any(page.page_content.strip() for page in pages):
+    # The loader's page mode takes time with the square of the number of pages.
+    mark = f"\f{secrets.token_hex(8)}\f"
+    (loaded,) = _pdf_loader()(str(path), mode="single", pages_delimiter=mark).lazy_load()
+    pages = loaded.page_content.split(mark)
+    if not any(page.strip() for page in pages):
         return "", Outline()
-    own_title = one_line(str(pages[0].metadata.get("title") or ""))
+    own_title = one_line(str(loaded.metadata.get("title") or ""))
     if _MEANINGLESS_TITLE.match(own_title):
         own_title = ""
-    first_lines = (one_line(page.page_content.strip().split("\n", 1)[0]) for page in pages)
+    first_lines = (one_line(page.strip().split("\n", 1)[0]) for page in pages)
     title = own_title or next(filter(None, first_lines), "")
     outline = Outline()
     outline.heading(1, title[:_LONGEST_TITLE])
-    for page in pages:
-        number = int(page.metadata["page"]) + 1
+    for number, page in enumerate(pages, start=1):
         outline.page(number)
-        read_page(page.page_content, outline, page=number)
+        read_page(page, outline, page=number)
     return title, outline
 
 
@@ -216,44 +241,38 @@ def _is_locked(reader: Any) -> bool:
     return bool(reader.is_encrypted) and not reader.decrypt("")
 
 
-def _loaders() -> Any:
-    """langchain-community's loaders, without the notice that the package is being retired."""
+def _pdf_loader() -> Any:
+    """langchain-community's loader, without the notice that the package is being retired."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        from langchain_community import document_loaders
-        from langchain_community.document_loaders import (  # noqa: F401  (loaded lazily)
-            PyPDFLoader,
-            TextLoader,
-        )
-    return document_loaders
+        from langchain_community.document_loaders import PyPDFLoader
+    return PyPDFLoader
 
 
 def _text(path: Path) -> str:
-    loader = _loaders().TextLoader(str(path), encoding=_encoding(path))
-    return "\n".join(document.page_content for document in loader.load())
-
-
-def _encoding(path: Path) -> str:
-    """UTF-16 by its mark, else UTF-8, else Windows-1252; none of them leaves a mark behind."""
+    """UTF-16 by its mark, else UTF-8 in which bytes that are not are taken for Windows-1252."""
     content = path.read_bytes()
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    if b"\x00" in content[:_FIRST_BYTES]:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    text = content.decode("utf-8-sig", errors="triptych.windows-1252")
+    beginning = text[:_FIRST_BYTES]
+    if "\0" in beginning or len(_CONTROL.findall(beginning)) > _MOST_CONTROL * len(beginning):
         raise DocumentError(path.name, "is not text.", cure="Save it as plain text in UTF-8.")
+    return text.replace("\r\n", "\n")
+
+
+def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
+    """What stands for bytes that are not UTF-8; files pieced together may hold both."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
     try:
-        content.decode("utf-8-sig")
+        return wrong.decode("cp1252"), error.end
     except UnicodeDecodeError:
-        return "cp1252" if _decodes(content, "cp1252") else "latin-1"
-    return "utf-8-sig"
+        return wrong.decode("latin-1"), error.end
 
 
-def _decodes(content: bytes, encoding: str) -> bool:
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
+codecs.register_error("triptych.windows-1252", _as_windows_1252)
 
 _KINDS = {
     ".txt": _Kind("txt", _read_text),

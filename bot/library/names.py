@@ -11,7 +11,9 @@ LONGEST_NAME = 120
 _LONGEST_SUFFIX = 12
 _MOST_BYTES = 240
 _FORBIDDEN = re.compile(r'[<>:"|?*%]')
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|com[\d¹²³]|lpt[\d¹²³])\s*(?:\..*)?", re.IGNORECASE
+)
 
 
 def safe_name(name: str) -> str:
@@ -20,7 +22,7 @@ def safe_name(name: str) -> str:
     "../../x.md" becomes "x.md"; control and text-direction characters go; the suffix stays.
     """
     last = re.split(r"[\\/]", name)[-1]
-    last = _FORBIDDEN.sub("_", one_line(last)).strip(". ")
+    last = _FORBIDDEN.sub("_", one_line(last)).rstrip(". ").lstrip(". ~")
     if _RESERVED.fullmatch(last):
         last = f"_{last}"
     suffix = PurePosixPath(last).suffix
@@ -30,3 +32,13 @@ def safe_name(name: str) -> str:
     room = _MOST_BYTES - len(suffix.encode())
     stem = stem.encode()[:room].decode(errors="ignore").rstrip(". ")
     return f"{stem}{suffix}" if stem else "document"
+
+
+def numbered_name(name: str, number: int) -> str:
+    """Another name for a second file: "notes.md" becomes "notes (2).md"."""
+    path = PurePosixPath(name)
+    mark = f" ({number})"
+    room = LONGEST_NAME - len(path.suffix) - len(mark)
+    bytes_room = _MOST_BYTES - len(path.suffix.encode()) - len(mark)
+    stem = path.stem[:room].encode()[:bytes_room].decode(errors="ignore").rstrip(". ")
+    return f"{stem}{mark}{path.suffix}"

@@ -11,7 +11,7 @@ PASSAGE_TOKENS = 200
 OVERLAP = 0.15
 
 # Changes whenever the same file would give other passages, so that they are cut anew.
-LAYOUT = f"2:{PASSAGE_TOKENS}:{OVERLAP}"
+LAYOUT = f"3:{PASSAGE_TOKENS}:{OVERLAP}"
 
 # Paragraphs first, then rows and list items, sentences, cells; words only when nothing else is.
 _SEPARATORS = ["\n\n", "\n", ". ", "! ", "? ", "; ", ", ", " ", ""]

@@ -14,6 +14,7 @@ import pytest
 from bot.library.embed import Embedder
 from bot.library.keywords import KeywordIndex
 from bot.library.library import Library
+from bot.library.reader import Reader
 from bot.library.vectors import VectorStore, chroma_spec
 from bot.records.database import open_database
 from bot.servers import ServerAddress
@@ -73,6 +74,14 @@ def embedder() -> Embedder:
 
 
 @pytest.fixture(scope="session")
+def reader() -> Iterator[Reader]:
+    """One for all tests, since its child takes a moment to start."""
+    reader = Reader()
+    yield reader
+    reader.close()
+
+
+@pytest.fixture(scope="session")
 def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningChroma]:
     server = RunningChroma(tmp_path_factory.mktemp("chroma"))
     yield server
@@ -89,12 +98,15 @@ def vectors(chroma: RunningChroma) -> Iterator[VectorStore]:
 
 
 @pytest.fixture
-def library(tmp_path: Path, vectors: VectorStore, embedder: Embedder) -> Iterator[Library]:
+def library(
+    tmp_path: Path, vectors: VectorStore, embedder: Embedder, reader: Reader
+) -> Iterator[Library]:
     """An empty library over an empty knowledge folder."""
     engine = open_database(tmp_path / "triptych.db")
     knowledge_dir = tmp_path / "knowledge"
     knowledge_dir.mkdir()
-    yield Library(engine, vectors, KeywordIndex(engine), embedder, knowledge_dir, 1_000_000)
+    keywords = KeywordIndex(engine)
+    yield Library(engine, vectors, keywords, embedder, knowledge_dir, 1_000_000, reader)
     engine.dispose()
 
 

@@ -24,6 +24,7 @@ from bot.library.ingest import (
     sync_folder,
 )
 from bot.library.library import Library
+from bot.library.reader import Reading
 from bot.library.retrieve import search
 from bot.records.documents import stored_document, stray_passage_ids
 
@@ -70,7 +71,7 @@ def test_nothing_is_read_or_embedded_when_nothing_changed(
 ) -> None:
     write("wren.md", WREN)
     _sync(library)
-    monkeypatch.setattr(ingest, "load", None)
+    monkeypatch.setattr(library.reader, "read", None)
     assert _sync(library) == {"wren.md": "unchanged"}
 
 
@@ -162,6 +163,27 @@ def test_hidden_files_other_types_and_links_outside_are_passed_over(
     assert _sync(library) == {}
 
 
+def test_a_file_whose_name_is_not_text_is_reported(library: Library, write: Write) -> None:
+    write("wren.md", WREN)
+    name = os.fsencode(library.knowledge_dir) + b"/caf\xe9.md"
+    try:
+        Path(os.fsdecode(name)).write_text(HERON)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    steps = [step for step in sync_folder(library) if isinstance(step, Ingested)]
+    assert steps[0] == Ingested(
+        "caf?.md", "failed", 0, "caf?.md has a name that is not text. Rename it."
+    )
+    assert steps[1].status == "ready"
+    assert len(documents(library)) == 1
+
+
+def test_the_limit_of_size_holds_for_the_folder(library: Library, write: Write) -> None:
+    write("large.txt", "word " * 200_001)
+    assert _sync(library) == {"large.txt": "failed"}
+    assert documents(library)[0].error.startswith("large.txt is larger than 1 MB.")
+
+
 def test_a_missing_folder_does_not_empty_the_library(library: Library, write: Write) -> None:
     write("wren.md", WREN)
     _sync(library)
@@ -238,11 +260,14 @@ def test_other_rules_of_splitting_cut_every_document_anew(
     write("wren.md", WREN)
     _sync(library)
     before = library.vectors.vectors([p.id for p in passages(library, "wren.md")])
-    cut = ingest.split.split
+    read = library.reader.read
+
+    def read_otherwise(path: Path, *, name: str) -> Reading:
+        reading = read(path, name=name)
+        return replace(reading, passages=(replace(reading.passages[0], text="Steel casing."),))
+
     monkeypatch.setattr(ingest, "_LAYOUT", "next")
-    monkeypatch.setattr(
-        ingest.split, "split", lambda document: [replace(cut(document)[0], text="Steel casing.")]
-    )
+    monkeypatch.setattr(library.reader, "read", read_otherwise)
     assert _sync(library) == {"wren.md": "ready"}
     assert _found(library, "steel") == ["Steel casing."]
     after = library.vectors.vectors(list(before))
@@ -304,6 +329,24 @@ def test_an_upload_of_known_content_is_not_stored_again(library: Library) -> Non
     (*_, last) = add_uploads(library, [("copy.md", WREN.encode())])
     assert last == Ingested("copy.md", "duplicate", 0, "Same content as wren.md.")
     assert [p.name for p in library.knowledge_dir.iterdir()] == ["wren.md"]
+
+
+def test_two_files_that_come_with_one_name_are_both_kept(library: Library) -> None:
+    files = [("a/x.md", WREN.encode()), ("b/x.md", HERON.encode()), ("a/x.md", WREN.encode())]
+    steps = add_uploads(library, files)
+    kept = {s.name: s.status for s in steps if isinstance(s, Ingested)}
+    assert kept == {"x.md": "ready", "x (2).md": "ready"}
+    assert (library.knowledge_dir / "x.md").read_text() == WREN
+    assert (library.knowledge_dir / "x (2).md").read_text() == HERON
+
+
+def test_a_name_that_was_cleaned_replaces_nothing(library: Library) -> None:
+    list(add_uploads(library, [("wren.md", WREN.encode())]))
+    spoofed = ("wren\u202e.md", HERON.encode())
+    assert _results(add_uploads(library, [spoofed])) == {"wren (2).md": "ready"}
+    assert (library.knowledge_dir / "wren.md").read_text() == WREN
+    mended = ("wren.md", WREN.encode() + b"More.\n")
+    assert _results(add_uploads(library, [mended])) == {"wren.md": "ready"}
 
 
 @pytest.mark.parametrize(

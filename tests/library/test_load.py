@@ -188,11 +188,12 @@ def test_docx_keeps_heading_styles_tables_and_lists(tmp_path: Path) -> None:
     ]
 
 
-def test_docx_with_entities_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_docx_with_entities_is_refused(tmp_path: Path, encoding: str) -> None:
     xml = '<!DOCTYPE a [<!ENTITY x "boom">]><a>&x;</a>'
     with zipfile.ZipFile(tmp_path / "bomb.docx", "w") as archive:
-        archive.writestr("word/document.xml", xml)
-    with pytest.raises(DocumentError, match="damaged"):
+        archive.writestr("word/document.xml", xml.encode(encoding))
+    with pytest.raises(DocumentError, match="declares XML entities"):
         load(tmp_path / "bomb.docx")
 
 
@@ -311,7 +312,7 @@ def test_json_that_is_broken_says_so(tmp_path: Path) -> None:
 
 
 def test_json_nested_beyond_reason_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DocumentError, match="damaged"):
+    with pytest.raises(DocumentError, match="nested too deeply"):
         _load(tmp_path, "a.json", "[" * 100_000)
 
 
@@ -339,6 +340,16 @@ def test_text_encodings(tmp_path: Path, encoding: str, text: str) -> None:
     assert _load(tmp_path, "a.txt", text.encode(encoding)).sections[0].text == text
 
 
+def test_text_that_mixes_encodings_is_read_piece_by_piece(tmp_path: Path) -> None:
+    content = "Größe €5\r\n".encode() + "Größe €5".encode("cp1252") + b" \x81"
+    assert _load(tmp_path, "a.txt", content).sections[0].text == "Größe €5\nGröße €5"
+
+
+def test_halves_of_characters_are_taken_out(tmp_path: Path) -> None:
+    document = _load(tmp_path, "a.json", '{"title": "A\\ud800 kiln", "b": "half \\udfff of it"}')
+    assert (document.title, document.sections[0].text) == ("A kiln", "title: A kiln\nb: half of it")
+
+
 def test_control_and_direction_characters_are_taken_out(tmp_path: Path) -> None:
     text = "safe\u202egnp.exe\x07 and\u200b \x1b[31mred\x1b[0m\ttext"
     assert _load(tmp_path, "a.txt", text).sections[0].text == "safegnp.exe and [31mred[0m text"
@@ -358,6 +369,54 @@ def test_every_kind_answers_noise_with_a_document_error(tmp_path: Path, suffix: 
     with pytest.raises(DocumentError) as caught:
         _load(tmp_path, f"a{suffix}", bytes(range(256)) * 8)
     assert caught.value.cure
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"%PDF-1.7\nstream", "is not really a TXT file, but a PDF document."),
+        ("a.pdf", b"\x89PNG\r\n\x1a\n" + b"\0" * 20, "is not really a PDF file, but a PNG image."),
+        ("a.csv", b"PK\x03\x04" + b"\0" * 30, "but a ZIP archive or Office document."),
+        ("a.md", b"\xd0\xcf\x11\xe0" + b"\0" * 30, "but an old or encrypted Office document."),
+        ("a.pdf", b"Only words.", "is damaged, or is not really a PDF file."),
+        ("a.txt", "No mark".encode("utf-16-le"), "is not text."),
+        ("a.md", b"\x01\x02\x03 noise \x04\x05", "is not text."),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_told(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        _load(tmp_path, name, content)
+    assert said in str(caught.value)
+    assert caught.value.cure
+
+
+def test_an_archive_that_is_no_word_document_is_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.docx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<a/>")
+    with pytest.raises(DocumentError, match="without a Word document in it"):
+        load(tmp_path / "a.docx")
+
+
+def test_a_word_document_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.docx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", b" " * 101_000_000)
+    with pytest.raises(DocumentError, match=r"bomb\.docx unpacks to more than 100 MB"):
+        load(tmp_path / "bomb.docx")
+
+
+def test_tags_that_are_never_closed_are_read(tmp_path: Path) -> None:
+    page = "".join(f"<p>Paragraph {number}." for number in range(5000))
+    text = _load(tmp_path, "old.html", page).sections[0].text
+    assert text.startswith("Paragraph 0.\n\nParagraph 1.")
+    assert text.endswith("Paragraph 4999.")
+
+
+def test_a_heading_beyond_reason_is_text(tmp_path: Path) -> None:
+    document = _load(tmp_path, "a.md", f"# T\n\n## {'word ' * 500}\n\nAfter.\n")
+    assert [section.heading for section in document.sections] == [""]
+    assert document.sections[0].text.count("word") == 500
 
 
 @pytest.mark.parametrize("content", ["   \n\n ", "\u200b\ufeff"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.library.names import LONGEST_NAME, safe_name
+from bot.library.names import LONGEST_NAME, numbered_name, safe_name
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,14 @@ from bot.library.names import LONGEST_NAME, safe_name
         ("LPT1", "_LPT1"),
         ('a<b>:"|?*.md', "a_b______.md"),
         ("name. .md", "name.md"),
+        ("~$open.docx", "$open.docx"),
+        ("NUL.txt", "_NUL.txt"),
+        ("con .txt", "_con.txt"),
+        ("CONIN$", "_CONIN$"),
+        ("com¹.md", "_com¹.md"),
+        ("half \ud800 a character.md", "half a character.md"),
+        ("שלום.md", "שלום.md"),
+        ("..", "document"),
         ("...", "document"),
         ("", "document"),
         ("dir/", "document"),
@@ -43,3 +51,14 @@ def test_long_names_keep_their_suffix_and_fit_a_file_system(letter: str) -> None
 
 def test_a_long_suffix_is_cut_too() -> None:
     assert len(safe_name("a." + "b" * 500)) <= LONGEST_NAME
+
+
+def test_a_second_file_of_a_name_gets_a_number() -> None:
+    assert numbered_name("notes.md", 2) == "notes (2).md"
+    for letter in "a😀":
+        longest = safe_name(letter * 500 + ".docx")
+        numbered = numbered_name(longest, 12)
+        assert numbered.endswith(f"{letter} (12).docx")
+        assert len(numbered) <= LONGEST_NAME
+        assert len(numbered.encode()) <= 255
+        assert safe_name(numbered) == numbered

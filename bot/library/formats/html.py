@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from bs4 import BeautifulSoup
-from bs4.element import NavigableString, PreformattedString, Tag
+from bs4.element import NavigableString, PageElement, PreformattedString, Tag
 
 from bot.library.formats.outline import Outline, one_line, table_text
 
@@ -40,17 +41,28 @@ def read_html(page: bytes) -> tuple[str, Outline]:
     return title, outline
 
 
-def _walk(tag: Tag, outline: Outline, inline: list[str]) -> None:
-    """Add what is inside a tag; `inline` holds the words of the block under way."""
-    for child in tag.children:
-        if isinstance(child, NavigableString):
-            if not isinstance(child, PreformattedString):
-                inline.append(re.sub(r"\s+", " ", child))
+def _walk(page: Tag, outline: Outline, inline: list[str]) -> None:
+    """Add what is inside a page, however deep; `inline` holds the words of the block under way.
+
+    Tags that were never closed nest thousands deep in old pages, so this does not recurse.
+    """
+    open_tags: list[tuple[Tag, Iterator[PageElement]]] = [(page, iter(page.children))]
+    while open_tags:
+        tag, children = open_tags[-1]
+        child = next(children, None)
+        if child is None:
+            open_tags.pop()
+            if tag.name in _BLOCKS:
+                _end(outline, inline)
         elif isinstance(child, Tag):
-            _element(child, outline, inline)
+            if not _is_told(child, outline, inline):
+                open_tags.append((child, iter(child.children)))
+        elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
+            inline.append(re.sub(r"\s+", " ", child))
 
 
-def _element(tag: Tag, outline: Outline, inline: list[str]) -> None:
+def _is_told(tag: Tag, outline: Outline, inline: list[str]) -> bool:
+    """Add a tag as a whole when that is how it is read; else what is inside is still to come."""
     if heading := _HEADING.fullmatch(tag.name):
         _end(outline, inline)
         outline.heading(int(heading.group(1)), tag.get_text(" "))
@@ -63,12 +75,11 @@ def _element(tag: Tag, outline: Outline, inline: list[str]) -> None:
         outline.text("\n".join(f"- {item}" for item in items if item))
     elif tag.name == "br":
         inline.append("\n")
-    elif tag.name in _BLOCKS:
-        _end(outline, inline)
-        _walk(tag, outline, inline)
-        _end(outline, inline)
     else:
-        _walk(tag, outline, inline)
+        if tag.name in _BLOCKS:
+            _end(outline, inline)
+        return False
+    return True
 
 
 def _rows(table: Tag) -> list[list[str]]:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _HEADING_JOINT = " — "
+_LONGEST_HEADING = 300
 _UNWANTED = re.compile(
-    # control characters but newline and tab; then invisible and text-direction characters
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+    # control characters but newline and tab; invisible and text-direction characters; halves of
+    # characters, which no database takes
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff]"
 )
 _SPACES = re.compile(r"[^\S\n]+")
 _LIST_MARK = re.compile(r"\s*(?:[-*+•‣▪◦–—]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+")
@@ -51,9 +54,11 @@ class Outline:
         self._parts = [_Part(level=0, heading="", page=None)]
 
     def heading(self, level: int, text: str, *, page: int | None = None) -> None:
-        """Begin a section; level 1 is the outermost."""
+        """Begin a section; level 1 is the outermost. What is too long for a heading is text."""
         text = one_line(text)
-        if text:
+        if len(text) > _LONGEST_HEADING:
+            self.text(text)
+        elif text:
             self._parts.append(_Part(level=level, heading=text, page=page))
 
     def page(self, number: int) -> None:
@@ -134,12 +139,16 @@ def one_line(text: str) -> str:
 
 
 def row_text(columns: Sequence[str], cells: Sequence[str]) -> str:
-    """One row of a table that can be read alone: "column: value; column: value"."""
+    """One row of a table that can be read alone: "column: value; column: value".
+
+    Args:
+        columns: the names of the columns, cleaned; there may be fewer than cells.
+        cells: the values, as they are.
+    """
     pairs = []
     for number, cell in enumerate(cells):
-        value = one_line(cell)
-        column = one_line(columns[number]) if number < len(columns) else ""
-        if value:
+        if value := one_line(cell):
+            column = columns[number] if number < len(columns) else ""
             pairs.append(f"{column}: {value}" if column else value)
     return "; ".join(pairs)
 
@@ -149,7 +158,8 @@ def table_text(rows: Sequence[Sequence[str]]) -> str:
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     if len(rows) < 2:
         return "\n".join(row_text((), row) for row in rows)
-    return "\n".join(filter(None, (row_text(rows[0], row) for row in rows[1:])))
+    columns = [one_line(cell) for cell in rows[0]]
+    return "\n".join(filter(None, (row_text(columns, row) for row in rows[1:])))
 
 
 def unwrap(text: str) -> str:
