@@ -1,7 +1,9 @@
-"""A conversation as a file: Markdown to read, JSON to compute with."""
+"""A conversation as a file: Markdown to read, JSON to compute with, CSV for a spreadsheet."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -14,6 +16,22 @@ from bot.library.retrieve import Evidence
 
 _TITLES = {one.name: one.title for one in STRATEGIES}
 _STRUCTURE = re.compile(r"^(\s*)(#{1,6}(?=\s|$)|=+\s*$|-+\s*$|`{3,}|~{3,}|>)", re.MULTILINE)
+_NO_WEB_LINK = re.compile(r"\](?=\(\s*(?!https?://)|:)")
+
+_CSV_HEAD = (
+    *("question", "asked_at", "strategy", "model", "status", "answer", "sources"),
+    *("first_token_seconds", "total_seconds", "prompt_tokens", "answer_tokens", "cost_dollars"),
+    *("vote", "error"),
+)
+_VOTES = {1: "up", -1: "down"}
+_LINE_END = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What starts a formula, in every width, behind anything that a spreadsheet might pass over.
+_FORMULA = re.compile(
+    r"(^|[;\t])(?=[\s'\"`\u00ad\u200b-\u200f\u2060-\u206f\ufeff]*"
+    r"[=+\-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−])",
+    re.MULTILINE,
+)
 
 
 def as_json(title: str, turns: Sequence[LiveTurn]) -> str:
@@ -55,6 +73,41 @@ def answer_values(answer: LiveAnswer) -> dict[str, Any]:
     }
 
 
+def as_csv(turns: Sequence[LiveTurn]) -> str:
+    """The conversation as a table, one answer a row; begins with the byte order mark by which
+    spreadsheets know UTF-8.
+
+    No cell is a formula: an apostrophe stands before whatever could begin one, also at the start
+    of a line and behind a semicolon, where some spreadsheets begin a cell of their own.
+    """
+    output = io.StringIO(newline="")
+    writer = csv.writer(output, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(_CSV_HEAD)
+    for turn in turns:
+        writer.writerows(_csv_row(turn, answer) for answer in turn.answers.values())
+    return f"\ufeff{output.getvalue()}"
+
+
+def _csv_row(turn: LiveTurn, answer: LiveAnswer) -> list[str | float | None]:
+    sources = "\n".join(_place(one) for one in answer.evidence)
+    return [
+        *(_cell(text) for text in (turn.question, turn.asked_at, answer.strategy, answer.model)),
+        *(_cell(text) for text in (answer.status, answer.text, sources)),
+        *(answer.first_token_seconds, answer.total_seconds),
+        *(answer.prompt_tokens, answer.answer_tokens, answer.cost),
+        *(_VOTES.get(answer.vote, ""), _cell(answer.error)),
+    ]
+
+
+def _cell(text: str) -> str:
+    return _FORMULA.sub(r"\1'", _printable(text).strip())
+
+
+def _printable(text: str) -> str:
+    """The text without control and text-direction characters, its lines ended in one way."""
+    return _UNPRINTABLE.sub("", _LINE_END.sub("\n", text))
+
+
 def as_markdown(title: str, turns: Sequence[LiveTurn]) -> str:
     """The conversation as Markdown. What a person, a model or a document wrote stands in block
     quotes, and nothing in it can pass for a heading of this page."""
@@ -85,11 +138,13 @@ def _answer_blocks(answer: LiveAnswer, *, named: bool) -> list[str]:
 
 
 def _evidence_line(evidence: Evidence) -> str:
-    place = [evidence.document, evidence.heading]
-    if evidence.page is not None:
-        place.append(f"page {evidence.page}")
-    where = ", ".join(_one_line(part) for part in place if part)
-    return f"- “{_one_line(evidence.quote)}” — {where}"
+    return f"- “{_one_line(evidence.quote)}” — {_one_line(_place(evidence))}"
+
+
+def _place(evidence: Evidence) -> str:
+    """Where the evidence stands, in words."""
+    page = "" if evidence.page is None else f"page {evidence.page}"
+    return ", ".join(part for part in (evidence.document, evidence.heading, page) if part)
 
 
 def _facts(answer: LiveAnswer) -> str:
@@ -117,6 +172,8 @@ def _one_line(text: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Markdown text without HTML, images, headings, fences or quotes of its own."""
+    """Markdown text without HTML, images, headings, fences or quotes of its own, and with links
+    to the web only."""
+    text = _NO_WEB_LINK.sub(r"\]", _printable(text))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "!\\[")
     return _STRUCTURE.sub(r"\1\\\2", text)

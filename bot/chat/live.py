@@ -276,6 +276,16 @@ class Chat:
         """
         return export.as_markdown(self._title_of(conversation_id), self.turns(conversation_id))
 
+    def export_csv(self, conversation_id: str) -> str:
+        """A conversation as a table for a spreadsheet.
+
+        Raises:
+            ChatError: the conversation is not there.
+            RecordsError: the records cannot be read.
+        """
+        self._title_of(conversation_id)
+        return export.as_csv(self.turns(conversation_id))
+
     def export_json(self, conversation_id: str) -> str:
         """A conversation as JSON.
 

