@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit.starlette import App
 
+from bot.logs import log_on_one_line
 from bot.ui import house
 from bot.ui.security import OwnOrigin, SecurityHeaders, server_error
 
@@ -34,6 +35,7 @@ def build() -> Services:
 
 
 house.build_with(build)
+log_on_one_line("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from typing import Any, NoReturn, TextIO
 from bot import commands, terminal
 from bot.commands import Outcome, UsageError
 from bot.errors import TriptychError
+from bot.logs import escaped_json, log_on_one_line, printable
 from bot.terminal import Document
 
 INTERRUPTED = 130
@@ -71,15 +72,14 @@ def _run(given: Sequence[str], output: TextIO, *, as_json: bool) -> int:
 
 
 def _fail(message: str, output: TextIO | None, *, status: int) -> int:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     if output is not None:
         _write_json({"error": message}, output)
     return status
 
 
 def _write_json(document: Document, output: TextIO) -> None:
-    json.dump(document, output, ensure_ascii=False, indent=2)
-    output.write("\n")
+    output.write(f"{escaped_json(json.dumps(document, ensure_ascii=False, indent=2))}\n")
     output.flush()
 
 
@@ -122,7 +122,7 @@ def _interruptible() -> Iterator[Event]:
 
 
 def _quieten() -> None:
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    log_on_one_line("%(name)s: %(message)s")
     for chatty in ("httpx", "httpx2", "chromadb", "sentence_transformers", "transformers"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from bot.logs import one_line, printable
+
 Document = dict[str, Any]
 
 
@@ -23,22 +25,17 @@ class StatusLine:
 
     def show(self, text: str) -> None:
         if self._shown:
-            sys.stderr.write(f"\r\x1b[K{printable(text)[:100]}")
+            sys.stderr.write(f"\r\x1b[K{one_line(text)[:100]}")
             sys.stderr.flush()
 
     def keep(self, text: str) -> None:
         self._clear()
-        print(printable(text), file=sys.stderr)
+        print(one_line(text), file=sys.stderr)
 
     def _clear(self) -> None:
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-
-
-def printable(text: str) -> str:
-    """The text without control characters: a document must not steer the terminal."""
-    return "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
 
 
 def show_nothing(document: Document, output: TextIO) -> None:
@@ -54,9 +51,9 @@ def show_answer(answer: Document, output: TextIO) -> None:
     if answer["text"]:
         print(printable(answer["text"]), file=output)
     if answer["error"]:
-        print(f"Failed: {answer['error']}", file=output)
+        print(f"Failed: {one_line(answer['error'])}", file=output)
     for one in answer["evidence"]:
-        print(f"  “{printable(one['quote'])}” — {printable(one['document'])}", file=output)
+        print(f"  “{one_line(one['quote'])}” — {one_line(one['document'])}", file=output)
     if answer["status"] == "complete":
         first = answer["first_token_seconds"]
         reached = "" if first is None else f"first token {first:.2f} s, "
@@ -85,8 +82,8 @@ def show_found(document: Document, output: TextIO) -> None:
     for one in document["passages"]:
         print(
             f"{one['score']:.3f}  (dense {one['dense_score']:.3f}, keyword "
-            f"{one['keyword_score']:.3f})  {printable(one['document'])} — "
-            f"{printable(one['heading'])}\n       “{printable(one['quote'])}”",
+            f"{one['keyword_score']:.3f})  {one_line(one['document'])} — "
+            f"{one_line(one['heading'])}\n       “{one_line(one['quote'])}”",
             file=output,
         )
 
@@ -110,12 +107,12 @@ def show_documents(document: Document, output: TextIO) -> None:
 
 
 def show_forgotten(document: Document, output: TextIO) -> None:
-    print(f"{document['name']} is forgotten.", file=output)
+    print(f"{one_line(document['name'])} is forgotten.", file=output)
 
 
 def show_trained(document: Document, output: TextIO) -> None:
     print(
-        f"{document['adapter']['name']} is trained: {document['steps']} steps, "
+        f"{one_line(document['adapter']['name'])} is trained: {document['steps']} steps, "
         f"loss {document['loss']:.3f}, {document['adapter']['size_bytes'] / 1e6:.1f} MB.",
         file=output,
     )
@@ -142,7 +139,7 @@ def show_doctor(document: Document, output: TextIO) -> None:
     print(file=output)
     for proof in document["proofs"]:
         mark = "proved" if proof["passed"] else "FAILED"
-        print(f"{mark}  {proof['name']}: {printable(proof['detail'])}", file=output)
+        print(f"{mark}  {proof['name']}: {one_line(proof['detail'])}", file=output)
     print("All is well." if document["ok"] else "Something is wrong: see above.", file=output)
 
 
@@ -150,7 +147,7 @@ def _show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], output: 
     if not rows:
         print("There is none.", file=output)
         return
-    table = [head, *(tuple(printable(cell) for cell in row) for row in rows)]
+    table = [head, *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(head))]
     for row in table:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

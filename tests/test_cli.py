@@ -347,9 +347,3 @@ def test_what_libraries_print_stays_out_of_standard_output() -> None:
     assert ran.stdout == "Triptych quiet\nafterwards\n"
     assert "native noise" in ran.stderr
     assert "python noise" in ran.stderr
-
-
-def test_the_terminal_is_not_steered_by_a_document() -> None:
-    from bot.terminal import printable
-
-    assert printable("a\x1b]0;owned\x07b\n\tc") == "a]0;ownedb\n\tc"
