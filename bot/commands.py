@@ -35,14 +35,22 @@ class UsageError(Exception):
 
 @contextmanager
 def _services() -> Iterator[Services]:
+    from bot.damage import notes
     from bot.services import open_services
     from bot.settings import read_settings
 
-    services = open_services(read_settings())
+    settings = read_settings()
+    known = notes(settings.data_dir)
     try:
-        yield services
+        services = open_services(settings)
+        try:
+            yield services
+        finally:
+            services.close()
     finally:
-        services.close()
+        for note in notes(settings.data_dir):
+            if note not in known:
+                print(note.text, file=sys.stderr)
 
 
 def run_version(options: argparse.Namespace, output: TextIO | None) -> Outcome:
@@ -151,7 +159,7 @@ def run_search(options: argparse.Namespace, output: TextIO | None) -> Outcome:
 
     with _services() as services:
         _index_when_empty(services)
-        found = search(services.library, options.query, top=options.top)
+        found = services.mended(lambda: search(services.library, options.query, top=options.top))
     passages = [
         {
             "document": one.passage.document,

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import TypeVar
 
 from sqlalchemy import Engine
 
@@ -18,13 +23,14 @@ from bot.chat.compare import Bench
 from bot.chat.live import Chat
 from bot.chat.prompts import messages
 from bot.chat.strategies import strategy
-from bot.errors import AdapterError, TriptychError, WeightsError
+from bot.damage import Note, aside, notes
+from bot.errors import AdapterError, ServerError, TriptychError, VectorStoreError, WeightsError
 from bot.library.embed import Embedder
 from bot.library.ingest import Ingested, Progress, sync_folder
 from bot.library.keywords import KeywordIndex
 from bot.library.library import Library
 from bot.library.retrieve import Retrieval, retrieve
-from bot.library.vectors import VectorStore, chroma_spec
+from bot.library.vectors import VectorStore, chroma_folder, chroma_spec
 from bot.models.catalog import (
     EMBEDDED_NAME,
     AdapterRef,
@@ -40,6 +46,7 @@ from bot.models.keys import Keys
 from bot.models.names import Workshop
 from bot.models.registry import Models
 from bot.records.database import open_database
+from bot.records.mending import examine, when_mended
 from bot.servers import Servers
 from bot.settings import Settings, read_variables
 from bot.tuning.adapters import Adapter
@@ -48,8 +55,13 @@ from bot.tuning.adapters import adapters as valid_adapters
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 INDEX_PATIENCE_SECONDS = 60.0
 """How long a question waits for the index; then it is answered from what is there."""
+
+MENDING_PAUSE_SECONDS = 30.0
+"""A search index that failed again this soon after it was mended is not mended once more."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,9 @@ class Indexing:
         except TriptychError as error:
             logger.warning("Indexing stopped: %s", error)
             self._change(error=str(error))
+        except Exception:
+            logger.exception("Indexing stopped by a defect")
+            self._change(error="Indexing stopped by a defect of Triptych; its log says more.")
         finally:
             self._change(active=False)
             self._idle.set()
@@ -139,6 +154,7 @@ class Services:
     indexing: Indexing = field(default_factory=Indexing)
     warm_up_errors: dict[str, str] = field(default_factory=dict)
     _chat: Chat | None = None
+    _mended_at: float = -math.inf
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @property
@@ -179,7 +195,32 @@ class Services:
         after the first start would otherwise find an empty library.
         """
         self.indexing.wait(INDEX_PATIENCE_SECONDS)
-        return retrieve(self.library, question, passages=passages)
+        return self.mended(lambda: retrieve(self.library, question, passages=passages))
+
+    def mended(self, look: Callable[[], T]) -> T:
+        """What a look into the index brings; when the index fails, it is mended first.
+
+        Raises:
+            VectorStoreError: it fails all the same, or mending takes longer than a question
+                waits; it goes on in the background.
+        """
+        try:
+            return look()
+        except VectorStoreError:
+            with self._lock:
+                soon = time.monotonic() - self._mended_at < MENDING_PAUSE_SECONDS
+                self._mended_at = self._mended_at if soon else time.monotonic()
+            if not soon:
+                self.sync()
+            if soon and not self.indexing.active:
+                raise
+            if not self.indexing.wait(INDEX_PATIENCE_SECONDS):
+                raise
+            return look()
+
+    def notes(self) -> list[Note]:
+        """What was damaged and set aside, until it is dismissed."""
+        return notes(self.settings.data_dir)
 
     def adapters(self) -> list[Adapter]:
         """The valid adapters, sorted by name."""
@@ -272,7 +313,9 @@ class Services:
 
     def _first_sync(self) -> Iterator[Progress | Ingested]:
         """One after the other: the page that is being drawn meanwhile needs the processor too."""
-        self.servers.address(chroma_spec(self.settings.data_dir))
+        with suppress(ServerError):  # a damaged index, for one: `sync_folder` sees to it
+            self.servers.address(chroma_spec(self.settings.data_dir))
+        examine(self.engine)
         self.library.embedder.warm_up()
         yield from sync_folder(self.library)
 
@@ -321,15 +364,29 @@ def open_services(
     chroma = chroma_spec(settings.data_dir)
     library = Library(
         engine=engine,
-        vectors=VectorStore(lambda: servers.address(chroma)),
+        vectors=VectorStore(
+            lambda: servers.address(chroma), lambda: _set_chroma_aside(servers, settings.data_dir)
+        ),
         keywords=KeywordIndex(engine),
         embedder=Embedder(),
         knowledge_dir=settings.knowledge_dir,
         upload_bytes=settings.upload_megabytes * 1_000_000,
     )
-    return Services(
+    services = Services(
         settings=settings, engine=engine, servers=servers, models=models, library=library
     )
+    when_mended(engine, services.sync)
+    return services
+
+
+def _set_chroma_aside(servers: Servers, data_dir: Path) -> Path | None:
+    """Stop Chroma and move its folder away; None when there is no folder."""
+    folder = chroma_folder(data_dir)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    place = aside(folder)
+    servers.set_aside(chroma_spec(data_dir).name, folder, place)
+    return place
 
 
 def missing_parts() -> list[MissingPart]:

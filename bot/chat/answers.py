@@ -49,6 +49,7 @@ class LiveAnswer:
         cost: in US dollars; None as long as it, a price or a count is not known.
         tokens_per_second: while the answer was being written, its reading time left out.
         error: why it failed; `cure` says what to do.
+        unsaved: why it is not in the records yet; it is tried again.
         vote: −1, 0 or +1.
     """
 
@@ -73,6 +74,7 @@ class LiveAnswer:
     fingerprint: Fingerprint | None = None
     error: str = ""
     cure: str = ""
+    unsaved: str = ""
     vote: int = 0
     version: int = 0
     _asked_at: float | None = field(default=None, repr=False, compare=False)

@@ -12,7 +12,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, TypeVar
@@ -40,6 +42,9 @@ GRACE_SECONDS = 6.0
 SAVE_SECONDS = 1.0
 """At most this much text is lost when the process is killed."""
 
+SAVE_AGAIN_SECONDS = 2.0
+"""Between two attempts to write an answer that could not be written."""
+
 CLOSE_SECONDS = 5.0
 TITLE_CHARACTERS = 60
 _THREADS = 16
@@ -54,6 +59,7 @@ class _Live:
     turn: LiveTurn
     comparisons: list[Comparison] = field(default_factory=list)
     owners: set[str] = field(default_factory=set)
+    unsaved: dict[str, LiveAnswer] = field(default_factory=dict)
     grace: asyncio.TimerHandle | None = None
     saved_at: float = 0.0
 
@@ -86,6 +92,7 @@ class Chat:
         self._asking = Lock()
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._end_soon = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="triptych-records")
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(
@@ -305,6 +312,9 @@ class Chat:
             self._on_loop(self._stop, turn.id, None)
         for turn in turns:
             _wait_until_done(turn)
+        ended = asyncio.run_coroutine_threadsafe(self._finish_tasks(), self._loop)
+        with suppress(FutureTimeout):
+            ended.result(CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
         self._writer.shutdown()
@@ -320,6 +330,11 @@ class Chat:
         finally:
             self._loop.close()
 
+    async def _finish_tasks(self) -> None:
+        self._end_soon.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _begin(
         self,
         turn: LiveTurn,
@@ -332,6 +347,8 @@ class Chat:
         comparison = Comparison(self._bench, question, columns, options)
         live = self._live.setdefault(turn.id, _Live(turn, saved_at=self._loop.time()))
         live.comparisons.append(comparison)
+        for one in columns:
+            live.unsaved.pop(turn.answers[one.key].id, None)
         turn.done = False
         task = self._loop.create_task(self._follow(live, comparison))
         self._tasks.add(task)
@@ -343,23 +360,55 @@ class Chat:
         try:
             async for key, event in comparison:
                 answer = turn.answers[key]
-                answer.follow(event)
-                match event:
-                    case Finished(reason="stopped") if self._closing:
-                        answer.status = "interrupted"
-                        self._save([answer])
-                    case Finished() | Failed():
-                        self._save([answer])
-                    case TextDelta():
+                if isinstance(event, Finished | Failed):
+                    await self._finish(live, answer, event)
+                else:
+                    answer.follow(event)
+                    if isinstance(event, TextDelta):
                         self._save_now_and_then(live)
                 turn.change()
         except Exception:
             logger.exception("A comparison ended before its answers")
         finally:
-            await self._loop.run_in_executor(self._writer, _nothing)  # what was saved is written
             live.comparisons.remove(comparison)
+            await self._save_the_rest(live)
             if not live.comparisons:
                 self._end(live)
+
+    async def _finish(self, live: _Live, answer: LiveAnswer, event: Finished | Failed) -> None:
+        """Write the end of an answer, and show it only then: what is seen finished is kept.
+
+        One that cannot be written says so, and is kept in memory meanwhile.
+        """
+        ended = replace(answer)
+        ended.follow(event)
+        if self._closing and ended.status == "stopped":
+            ended.status = "interrupted"
+        error = await self._written([ended])
+        answer.follow(event)
+        answer.status, answer.unsaved = ended.status, error
+        if error:
+            live.unsaved[answer.id] = answer
+
+    async def _save_the_rest(self, live: _Live) -> None:
+        """Try again, until there is room, to write the answers that could not be written."""
+        while live.unsaved and not live.comparisons and not self._closing:
+            live.turn.done = True
+            live.turn.change()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._end_soon.wait(), SAVE_AGAIN_SECONDS)
+            left = list(live.unsaved.values())
+            if await self._written(left):
+                continue
+            for answer in left:
+                live.unsaved.pop(answer.id, None)
+                answer.unsaved = ""
+                answer.version += 1
+
+    async def _written(self, answers: Sequence[LiveAnswer]) -> str:
+        """Write answers after what is being written; why it failed, empty when it did not."""
+        values = {answer.id: as_written(answer) for answer in answers}
+        return await self._loop.run_in_executor(self._writer, self._write, values)
 
     def _end(self, live: _Live) -> None:
         if live.grace is not None:
@@ -378,11 +427,13 @@ class Chat:
         """Write answers on the writer's thread, one after the other."""
         self._writer.submit(self._write, {answer.id: as_written(answer) for answer in answers})
 
-    def _write(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+    def _write(self, values: Mapping[str, Mapping[str, Any]]) -> str:
         try:
             records.update_answers(self._engine, values)
         except RecordsError as error:
             logger.error("An answer could not be saved: %s", error)
+            return str(error)
+        return ""
 
     def _stop(self, turn_id: str, key: str | None) -> None:
         live = self._live.get(turn_id)
@@ -503,7 +554,3 @@ def _no_conversation() -> ChatError:
 def _wait_until_done(turn: LiveTurn) -> None:
     with turn.changed:
         turn.changed.wait_for(lambda: turn.done, CLOSE_SECONDS)
-
-
-def _nothing() -> None:
-    """The writer's thread takes things in order: when this is done, so is all before it."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import re
 import tempfile
 from collections import Counter
@@ -25,6 +26,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from bot.damage import is_full, leave_note
 from bot.errors import DocumentError, LibraryError, VectorStoreError
 from bot.library import keywords, split
 from bot.library.library import Library
@@ -38,6 +40,9 @@ from bot.records.documents import DocumentRow, StoredDocument, StoredPassage
 TOGETHER_PASSAGES = 512
 EMBEDDED_PASSAGES = 64
 LOCK_TIMEOUT_SECONDS = 600.0
+PROVEN_PASSAGES = 500
+TOLERATED_SHARE = 0.02
+"""Of passages that a search with their own vector may miss: the search is approximate."""
 
 _LAYOUT = f"{split.LAYOUT}/{keywords.ANALYSIS}"
 _UPLOAD_PREFIX = ".upload-"
@@ -90,8 +95,9 @@ def sync_folder(library: Library) -> Iterator[Step]:
         del files[name]
         shown = name.encode(errors="replace").decode()
         yield Ingested(shown, "failed", 0, f"{shown} has a name that is not text. Rename it.")
+    began_empty = not records.stored_documents(library.engine)
     with _locked(library):
-        library.vectors.prepare(library.embedder.identity)
+        _mend(library)
         _remove_unfinished_uploads(library)
         gone = [d.name for d in records.stored_documents(library.engine) if d.name not in files]
         for name in gone:
@@ -101,20 +107,28 @@ def sync_folder(library: Library) -> Iterator[Step]:
     stored = {document.name: document for document in records.stored_documents(library.engine)}
     incomplete = _incomplete(library, stored.values())
     changed: list[str] = []
+    lost: list[str] = []
     for name, path in files.items():
         document = stored.get(name)
-        if document is None or name in incomplete or not _is_current(document, path, stored):
+        if document is None or not _is_current(document, path, stored):
             changed.append(name)
+        elif name in incomplete:
+            lost.append(name)
         elif document.status == "failed":
             yield Ingested(name, "failed", 0, document.error)
         elif document.status == "duplicate":
             yield _duplicate(name, document.duplicate_of)
         else:
             yield Ingested(name, "unchanged", counts[name], None)
+    with _locked(library):
+        yield from _restore(library, lost)
     waiting = iter(changed)
     for name in waiting:
         with _locked(library):
             yield from _index_files(library, chain([name], waiting))
+    if began_empty:
+        with _locked(library):
+            _drop_unknown(library)
 
 
 def add_files(library: Library, paths: Sequence[Path]) -> Iterator[Step]:
@@ -200,14 +214,8 @@ def rebuild(library: Library) -> Iterator[Step]:
         library.vectors.clear()
         library.vectors.prepare(library.embedder.identity)
         library.keywords.clear()
-        together: dict[str, list[Passage]] = {}
-        for document in records.stored_documents(library.engine):
-            if document.status == "ready":
-                together[document.name] = passages(library, document.name)
-            if sum(map(len, together.values())) >= TOGETHER_PASSAGES:
-                yield from _store_all(library, together)
-                together = {}
-        yield from _store_all(library, together)
+        stored = records.stored_documents(library.engine)
+        yield from _restore(library, [one.name for one in stored if one.status == "ready"])
 
 
 def documents(library: Library) -> list[DocumentRow]:
@@ -357,11 +365,66 @@ def _index(library: Library, together: Sequence[_Prepared]) -> Iterator[Step]:
         yield Ingested(reading.record.name, "ready", len(reading.passages), None)
 
 
+def _restore(library: Library, names: Iterable[str]) -> Iterator[Step]:
+    """Put the recorded passages of documents that are ready into both indexes again."""
+    together: dict[str, list[Passage]] = {}
+    for name in names:
+        with suppress(DocumentError):  # it was deleted meanwhile
+            together[name] = passages(library, name)
+        if sum(map(len, together.values())) >= TOGETHER_PASSAGES:
+            yield from _store_all(library, together)
+            together = {}
+    yield from _store_all(library, together)
+
+
 def _store_all(library: Library, together: Mapping[str, Sequence[Passage]]) -> Iterator[Step]:
     """Put the passages of documents that are ready into both indexes again."""
     yield from _store(library, [passage for some in together.values() for passage in some])
     for name, some in together.items():
         yield Ingested(name, "ready", len(some), None)
+
+
+def _mend(library: Library) -> None:
+    """Prove that what Chroma lists can also be found; set a damaged index aside, with a note.
+
+    A library of up to `PROVEN_PASSAGES` is proven whole, a larger one by a sample: damage that
+    is not confined to a few passages is seen either way.
+
+    Raises:
+        VectorStoreError: Chroma cannot be used for another reason, or not even when empty.
+    """
+    try:
+        library.vectors.prepare(library.embedder.identity)
+        damage = _damage(library)
+    except VectorStoreError as error:
+        if is_full(library.lock_path.parent):
+            raise VectorStoreError(
+                "The search index cannot be used: the disk is full.", cure="Make room, try again."
+            ) from error
+        damage = error.message.split("\n")[0]
+    if not damage:
+        return
+    place = library.vectors.set_aside()
+    if place is not None:
+        leave_note(
+            place,
+            f"The search index was damaged and is made again from the records. ({damage}) "
+            f"The damaged one was moved to {place}; delete it when you do not need it.",
+        )
+    library.vectors.prepare(library.embedder.identity)
+
+
+def _damage(library: Library) -> str:
+    """What is wrong with the index, as a sentence; empty when nothing is."""
+    by_content = records.passage_ids(library.engine)
+    ids = sorted(id_ for some in by_content.values() for id_ in some)
+    if len(ids) > PROVEN_PASSAGES:
+        ids = random.sample(ids, PROVEN_PASSAGES)
+    listed = library.vectors.present(ids)
+    lost = library.vectors.unfindable(sorted(listed))
+    if len(lost) <= TOLERATED_SHARE * len(listed):
+        return ""
+    return f"{len(lost)} of {len(listed)} passages that it lists cannot be found in it."
 
 
 def _store(library: Library, found: Sequence[Passage]) -> Iterator[Progress]:
@@ -429,6 +492,12 @@ def _drop_other_layout(library: Library, sha256: str, found: Iterable[Passage]) 
         if wanted.get(stored.id) != stored
     ]
     _delete_passages(library, other)
+
+
+def _drop_unknown(library: Library) -> None:
+    """Delete vectors that no record knows: those of an index that outlived its records."""
+    known = {id_ for ids in records.passage_ids(library.engine).values() for id_ in ids}
+    library.vectors.delete(sorted(library.vectors.ids() - known))
 
 
 def _sweep(library: Library) -> None:
@@ -591,23 +660,29 @@ def _place(library: Library, name: str, content: bytes) -> Reading:
     Raises:
         DocumentError: the content cannot be read, or the folder cannot be written.
     """
-    library.knowledge_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = ""
     try:
+        library.knowledge_dir.mkdir(parents=True, exist_ok=True)
         descriptor, unfinished = tempfile.mkstemp(prefix=_UPLOAD_PREFIX, dir=library.knowledge_dir)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise DocumentError(
-            name, "cannot be stored.", cure="Check the room and permissions of the folder."
-        ) from error
-    try:
         reading = library.reader.read(Path(unfinished), name=name)
         Path(unfinished).chmod(0o644)
         Path(unfinished).replace(_path(library, name))
+    except OSError as error:
+        full = is_full(library.knowledge_dir)
+        raise DocumentError(
+            name,
+            "cannot be stored: the disk is full." if full else "cannot be stored.",
+            cure="Make room, then add it again."
+            if full
+            else "Check the room and permissions of the folder.",
+        ) from error
     finally:
-        Path(unfinished).unlink(missing_ok=True)
+        if unfinished:
+            Path(unfinished).unlink(missing_ok=True)
     return reading
 
 
@@ -647,17 +722,22 @@ def _locked(library: Library) -> Iterator[None]:
     """Hold the library's lock; one change at a time, across threads and processes.
 
     Raises:
-        LibraryError: somebody else has held it for too long.
+        LibraryError: somebody else has held it for too long, or it cannot be written.
     """
-    library.lock_path.parent.mkdir(parents=True, exist_ok=True)
     # Not thread-local: a generator may be finished by another thread than the one that began it.
     lock = FileLock(library.lock_path, timeout=LOCK_TIMEOUT_SECONDS, thread_local=False)
     try:
+        library.lock_path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise LibraryError(
             "Another process has been changing the library for a long time.",
             cure="Wait until it has finished, or stop it.",
+        ) from error
+    except OSError as error:
+        raise LibraryError(
+            f"{library.lock_path.parent} cannot be written to.",
+            cure="Check its permissions and the room on the disk.",
         ) from error
     try:
         yield

@@ -21,6 +21,7 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from bot.records.postings import BlockRecord, MemberRecord, TermRecord
+from bot.records.transaction import transaction
 
 K1 = 0.9
 B = 0.4
@@ -77,7 +78,7 @@ class Ranking:
         numbers += matching % BLOCK_PASSAGES
         score_of = dict(zip(numbers.tolist(), self._scores[matching].tolist(), strict=True))
         found: list[tuple[str, float]] = []
-        with Session(self._engine) as session:
+        with transaction(self._engine) as session:
             for some in _batches(list(score_of)):
                 statement = select(MemberRecord.passage_id, MemberRecord.number)
                 rows = session.execute(statement.where(MemberRecord.number.in_(some)))
@@ -87,7 +88,7 @@ class Ranking:
     def scores(self, ids: Sequence[str]) -> dict[str, float]:
         """The BM25 score of each of these passages; 0 where no word of the query stands."""
         found = dict.fromkeys(ids, 0.0)
-        with Session(self._engine) as session:
+        with transaction(self._engine) as session:
             for id_, number in _members(session, ids):
                 block, place = divmod(number, BLOCK_PASSAGES)
                 row = int(np.searchsorted(self._blocks, block))
@@ -99,7 +100,8 @@ class Ranking:
 class KeywordIndex:
     """The keyword index of a library, kept beside its records.
 
-    Changes must not be made at the same time; the library's lock sees to that.
+    Changes must not be made at the same time; the library's lock sees to that. Every method
+    raises `RecordsError` when the records cannot be read or written.
 
     Args:
         engine: the records.
@@ -110,7 +112,7 @@ class KeywordIndex:
 
     def add(self, texts: Mapping[str, str]) -> None:
         """Index texts by passage id, replacing those already there."""
-        with Session(self._engine) as session, session.begin():
+        with transaction(self._engine) as session:
             _delete(session, list(texts))
             last = session.scalar(select(func.max(MemberRecord.number)))
             counted = enumerate(texts.items(), start=0 if last is None else last + 1)
@@ -123,24 +125,24 @@ class KeywordIndex:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove passages by id; unknown ids are passed over."""
-        with Session(self._engine) as session, session.begin():
+        with transaction(self._engine) as session:
             _delete(session, ids)
 
     def clear(self) -> None:
         """Remove every passage."""
-        with Session(self._engine) as session, session.begin():
+        with transaction(self._engine) as session:
             for table in (TermRecord, MemberRecord, BlockRecord):
                 session.execute(delete(table))
 
     def present(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that are indexed."""
-        with Session(self._engine) as session:
+        with transaction(self._engine) as session:
             return {passage_id for passage_id, _ in _members(session, ids)}
 
     def rank(self, query: str) -> Ranking:
         """How well every passage matches a query."""
         wanted = sorted(set(terms(query)))
-        with Session(self._engine) as session:
+        with transaction(self._engine) as session:
             blocks = session.execute(
                 select(BlockRecord.number, BlockRecord.passages, BlockRecord.terms).order_by(
                     BlockRecord.number

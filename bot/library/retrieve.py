@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.errors import VectorStoreError
 from bot.library.ingest import as_passage
 from bot.library.keywords import Ranking
 from bot.library.library import Library
@@ -140,7 +141,11 @@ def _ranked(library: Library, words: Ranking, vector: NDArray[np.float32]) -> li
     others = library.vectors.vectors([id_ for id_ in ids if id_ not in dense])
     dense |= {id_: float(other @ vector) for id_, other in others.items()}
     keyword |= words.scores([id_ for id_ in ids if id_ not in keyword])
-    ids = [id_ for id_ in ids if id_ in dense]
+    if lost := [id_ for id_ in ids if id_ not in dense]:
+        raise VectorStoreError(
+            f"The search index has lost {len(lost)} passages of {stored[lost[0]].document}.",
+            cure="It is made again from the records; ask again.",
+        )
     if not ids:
         return []
     fused = DENSE_WEIGHT * _spread([dense[id_] for id_ in ids]) + (1 - DENSE_WEIGHT) * _spread(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,15 @@ _COLLECTION = "passages"
 _IDS_PER_REQUEST = 1000
 TIMEOUT_SECONDS = 60.0
 
+ATTEMPTS = 3
+"""How often a request is made when the server goes away under it: it is started again."""
+
+RETRY_SECONDS = 0.2
+
+NEIGHBOURS = 10
+SAME_DISTANCE = 1e-3
+"""Two vectors that are no further apart (1 − cosine) are the same."""
+
 _Answer = TypeVar("_Answer")
 
 # Chroma's own command, in this interpreter, with its telemetry off.
@@ -30,13 +40,18 @@ _RUN = (
 )
 
 
+def chroma_folder(data_dir: Path) -> Path:
+    """Where the Chroma server of a data directory keeps everything."""
+    return data_dir / "chroma"
+
+
 def chroma_spec(data_dir: Path) -> ServerSpec:
     """How to run the Chroma server of a data directory, on loopback."""
     return ServerSpec(
         name="chroma",
         command=(
             *(sys.executable, "-c", _RUN, "run"),
-            *("--path", str(data_dir / "chroma"), "--host", "{host}", "--port", "{port}"),
+            *("--path", str(chroma_folder(data_dir)), "--host", "{host}", "--port", "{port}"),
         ),
         health_path="/api/v2/heartbeat",
     )
@@ -50,10 +65,17 @@ class VectorStore:
 
     Args:
         address: says where the server is, starting it when needed.
+        set_aside: moves the server's whole folder away and says where to; None when the server
+            is not ours to do that with.
     """
 
-    def __init__(self, address: Callable[[], ServerAddress]) -> None:
+    def __init__(
+        self,
+        address: Callable[[], ServerAddress],
+        set_aside: Callable[[], Path | None] | None = None,
+    ) -> None:
         self._address = address
+        self._set_aside = set_aside
         self._lock = threading.Lock()
         self._base_url = ""
         self._client: Any = None
@@ -150,6 +172,40 @@ class VectorStore:
             found |= set(self._get(some, include=[])["ids"])
         return found
 
+    def ids(self) -> set[str]:
+        """Every id that Chroma lists.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+        found: set[str] = set()
+        while some := self._page(len(found)):
+            found |= some
+        return found
+
+    def unfindable(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that a search with their own vector does not come back with.
+
+        Chroma keeps what it has been given apart from what it searches in: after damage it can
+        still list (and count) a passage that no search finds.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+        lost: set[str] = set()
+        for some in _batches(ids):
+            vectors = self.vectors(some)
+            whole = [id_ for id_, vector in vectors.items() if _is_unit(vector)]
+            found = self._neighbours(np.stack([vectors[id_] for id_ in whole])) if whole else []
+            itself = {
+                id_
+                for id_, neighbours in zip(whole, found, strict=True)
+                # A passage may have more twins than neighbours are asked for.
+                if any(near == id_ or away <= SAME_DISTANCE for near, away in neighbours)
+            }
+            lost |= set(some) - itself
+        return lost
+
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored vectors of the ids that are there, by id.
 
@@ -198,10 +254,52 @@ class VectorStore:
 
         return self._ask(request)
 
+    def set_aside(self) -> Path | None:
+        """Move a damaged index away; the next request finds an empty one.
+
+        Returns:
+            Where it lies now; None when there was nothing, or it is not ours to move.
+
+        Raises:
+            VectorStoreError: it cannot be moved.
+        """
+        self.close()
+        if self._set_aside is None:
+            return None
+        try:
+            return self._set_aside()
+        except ServerError as error:
+            raise VectorStoreError(error.message, cure=error.cure) from error
+
     def close(self) -> None:
         """Close the connections; the next request opens them again."""
         with self._lock:
             self._close()
+
+    def _page(self, offset: int) -> set[str]:
+        def request(client: Any) -> set[str]:
+            if (collection := self._opened(client)) is None:
+                return set()
+            answer = collection.get(limit=_IDS_PER_REQUEST, offset=offset, include=[])
+            return set(answer["ids"])
+
+        return self._ask(request)
+
+    def _neighbours(self, vectors: NDArray[np.float32]) -> list[list[tuple[str, float]]]:
+        """For each vector, the ids nearest to it with their distance."""
+
+        def request(client: Any) -> list[list[tuple[str, float]]]:
+            if (collection := self._opened(client)) is None:
+                return [[] for _ in vectors]
+            answer = collection.query(
+                query_embeddings=list(vectors), n_results=NEIGHBOURS, include=["distances"]
+            )
+            return [
+                list(zip(ids, map(float, distances), strict=True))
+                for ids, distances in zip(answer["ids"], answer["distances"], strict=True)
+            ]
+
+        return self._ask(request)
 
     def _get(self, ids: list[str], include: list[str]) -> Any:
         """What Chroma has under these ids; nothing at all when there is no collection."""
@@ -214,14 +312,15 @@ class VectorStore:
         return self._ask(request)
 
     def _ask(self, request: Callable[[Any], _Answer]) -> _Answer:
-        """Make a request, and make it once more when the server or collection was replaced.
+        """Make a request, and make it again when the server or collection was replaced.
 
         Every request can be repeated without harm. What chromadb raises is translated here.
         """
         from chromadb.errors import ChromaError
 
         failure: Exception | None = None
-        for _ in range(2):
+        for attempt in range(ATTEMPTS):
+            time.sleep(attempt * RETRY_SECONDS)
             try:
                 return request(self._connected())
             except ServerError as error:
@@ -310,6 +409,11 @@ def _embedder_of(collection: Any) -> str:
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
     for start in range(0, len(ids), _IDS_PER_REQUEST):
         yield list(ids[start : start + _IDS_PER_REQUEST])
+
+
+def _is_unit(vector: NDArray[np.float32]) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(abs(float(np.linalg.norm(vector.astype(np.float64))) - 1.0) < SAME_DISTANCE)
 
 
 def _first_line(error: Exception | None) -> str:

@@ -6,18 +6,16 @@ function opens one short session, so any thread may call it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, Engine, ForeignKey, delete, func, select, update
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from bot.errors import RecordsError
 from bot.records.database import Table
+from bot.records.transaction import transaction
 
 UNFINISHED = ("queued", "retrieving", "reading", "streaming")
 
@@ -144,7 +142,7 @@ def conversations(engine: Engine) -> list[ConversationRow]:
     statement = select(ConversationRecord).order_by(
         ConversationRecord.updated_at.desc(), ConversationRecord.id
     )
-    with _session(engine) as session:
+    with transaction(engine) as session:
         return [_conversation(record) for record in session.scalars(statement)]
 
 
@@ -154,7 +152,7 @@ def conversation(engine: Engine, conversation_id: str) -> ConversationRow | None
     Raises:
         RecordsError: the records cannot be read.
     """
-    with _session(engine) as session:
+    with transaction(engine) as session:
         record = session.get(ConversationRecord, conversation_id)
         return _conversation(record) if record else None
 
@@ -176,7 +174,7 @@ def turns(engine: Engine, conversation_id: str) -> list[StoredTurn]:
         .where(TurnRecord.conversation_id == conversation_id)
         .order_by(AnswerRecord.number)
     )
-    with _session(engine) as session:
+    with transaction(engine) as session:
         answers: dict[str, list[StoredAnswer]] = {}
         for record in session.scalars(answered):
             answers.setdefault(record.turn_id, []).append(_answer(record))
@@ -203,7 +201,7 @@ def conversation_of_answer(engine: Engine, answer_id: str) -> str | None:
         .join(AnswerRecord, AnswerRecord.turn_id == TurnRecord.id)
         .where(AnswerRecord.id == answer_id)
     )
-    with _session(engine) as session:
+    with transaction(engine) as session:
         return session.scalar(statement)
 
 
@@ -236,7 +234,7 @@ def add_turn(
         .select_from(TurnRecord)
         .where(TurnRecord.conversation_id == conversation_id)
     )
-    with _session(engine) as session:
+    with transaction(engine) as session:
         record = session.get(ConversationRecord, conversation_id)
         if record is None:
             record = ConversationRecord(id=conversation_id, title=title, created_at=now)
@@ -283,7 +281,7 @@ def update_answers(engine: Engine, values: Mapping[str, Mapping[str, Any]]) -> N
     Raises:
         RecordsError: nothing was written.
     """
-    with _session(engine) as session:
+    with transaction(engine) as session:
         for answer_id, columns in values.items():
             session.execute(
                 update(AnswerRecord).where(AnswerRecord.id == answer_id).values(**columns)
@@ -296,7 +294,7 @@ def rename(engine: Engine, conversation_id: str, title: str) -> bool:
     Raises:
         RecordsError: nothing was written.
     """
-    with _session(engine) as session:
+    with transaction(engine) as session:
         record = session.get(ConversationRecord, conversation_id)
         if record is not None:
             record.title = title
@@ -309,7 +307,7 @@ def delete_conversation(engine: Engine, conversation_id: str) -> None:
     Raises:
         RecordsError: nothing was removed.
     """
-    with _session(engine) as session:
+    with transaction(engine) as session:
         session.execute(delete(ConversationRecord).where(ConversationRecord.id == conversation_id))
 
 
@@ -320,7 +318,7 @@ def owners_of_unfinished(engine: Engine) -> set[str]:
         RecordsError: the records cannot be read.
     """
     statement = select(AnswerRecord.owner).where(AnswerRecord.status.in_(UNFINISHED)).distinct()
-    with _session(engine) as session:
+    with transaction(engine) as session:
         return set(session.scalars(statement))
 
 
@@ -339,21 +337,8 @@ def mark_interrupted(engine: Engine, owners: Collection[str]) -> int:
         .values(status="interrupted")
         .returning(AnswerRecord.id)
     )
-    with _session(engine) as session:
+    with transaction(engine) as session:
         return len(session.scalars(statement).all())
-
-
-@contextmanager
-def _session(engine: Engine) -> Iterator[Session]:
-    """One transaction, committed at the end."""
-    try:
-        with Session(engine) as session, session.begin():
-            yield session
-    except SQLAlchemyError as error:
-        raise RecordsError(
-            "The conversations cannot be read or written.",
-            cure="Check that the disk has room and that no other program holds the database.",
-        ) from error
 
 
 def _conversation(record: ConversationRecord) -> ConversationRow:

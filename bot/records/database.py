@@ -51,12 +51,19 @@ def open_database(path: Path) -> Engine:
     """Open the records, creating the file and bringing its schema up to date.
 
     The default rollback journal is kept: write-ahead logging is only safe against every
-    crash with SQLite 3.51.3 or newer, which Python builds rarely carry.
+    crash with SQLite 3.51.3 or newer, which Python builds rarely carry. A damaged file is set
+    aside, and what can be read of it is kept (`bot.records.mending`).
 
     Raises:
         RecordsError: the file cannot be opened, is not a database, or is newer than this code.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    from bot.records import mending
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mending.mend(path)
+    except OSError as error:
+        raise _unopened(path) from error
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
@@ -64,6 +71,7 @@ def open_database(path: Path) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
 
+    mending.watch(engine, path)
     try:
         migrate(engine)
     except RecordsError:
@@ -71,8 +79,12 @@ def open_database(path: Path) -> Engine:
         raise
     except SQLAlchemyError as error:
         engine.dispose()
-        raise RecordsError(
-            f"The records at {path} cannot be opened.",
-            cure="Check that the disk has room and that the file is readable, or move it away.",
-        ) from error
+        raise _unopened(path) from error
     return engine
+
+
+def _unopened(path: Path) -> RecordsError:
+    return RecordsError(
+        f"The records at {path} cannot be opened.",
+        cure="Check that the disk has room and that the file is readable, or move it away.",
+    )

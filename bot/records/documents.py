@@ -1,4 +1,7 @@
-"""The documents of the library and their passages, as records: the truth that indexes follow."""
+"""The documents of the library and their passages, as records: the truth that indexes follow.
+
+Every function raises `RecordsError` when the records cannot be read or written.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from sqlalchemy import Engine, Index, delete, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from bot.records.database import BIG, Table
+from bot.records.transaction import transaction
 
 DocumentStatus = Literal["indexing", "ready", "duplicate", "failed"]
 
@@ -101,14 +105,14 @@ class StoredPassage:
 
 def stored_documents(engine: Engine) -> list[StoredDocument]:
     """Every document, by name."""
-    with Session(engine) as session:
+    with transaction(engine) as session:
         records = session.scalars(select(DocumentRecord).order_by(DocumentRecord.name))
         return [_document(record) for record in records]
 
 
 def stored_document(engine: Engine, name: str) -> StoredDocument | None:
     """The document of this name, or nothing."""
-    with Session(engine) as session:
+    with transaction(engine) as session:
         record = session.get(DocumentRecord, name)
         return _document(record) if record else None
 
@@ -116,7 +120,7 @@ def stored_document(engine: Engine, name: str) -> StoredDocument | None:
 def documents_of(engine: Engine, sha256: str) -> list[StoredDocument]:
     """The documents that have this content, by name."""
     statement = select(DocumentRecord).where(DocumentRecord.sha256 == sha256)
-    with Session(engine) as session:
+    with transaction(engine) as session:
         records = session.scalars(statement.order_by(DocumentRecord.name))
         return [_document(record) for record in records]
 
@@ -128,7 +132,7 @@ def save_document(engine: Engine, document: StoredDocument) -> None:
 
 def save_documents(engine: Engine, documents: Iterable[StoredDocument]) -> None:
     """Write records of documents in one transaction, replacing those of the same names."""
-    with Session(engine) as session, session.begin():
+    with transaction(engine) as session:
         for document in documents:
             values = {field: getattr(document, field) for field in StoredDocument.__slots__}
             session.merge(DocumentRecord(**values, updated_at=_now()))
@@ -136,7 +140,7 @@ def save_documents(engine: Engine, documents: Iterable[StoredDocument]) -> None:
 
 def delete_document(engine: Engine, name: str) -> None:
     """Remove a document's record; its passages become stray (`stray_passage_ids`)."""
-    with Session(engine) as session, session.begin():
+    with transaction(engine) as session:
         session.execute(delete(DocumentRecord).where(DocumentRecord.name == name))
 
 
@@ -155,7 +159,7 @@ def document_rows(engine: Engine) -> list[DocumentRow]:
         )
         .order_by(DocumentRecord.name)
     )
-    with Session(engine) as session:
+    with transaction(engine) as session:
         return [
             DocumentRow(
                 name=record.name,
@@ -174,7 +178,7 @@ def document_rows(engine: Engine) -> list[DocumentRow]:
 def save_passages(engine: Engine, passages: Iterable[StoredPassage]) -> None:
     """Write passages, replacing those with the same id."""
     rows = [{field: getattr(p, field) for field in StoredPassage.__slots__} for p in passages]
-    with Session(engine) as session, session.begin():
+    with transaction(engine) as session:
         _delete_passages(session, [row["id"] for row in rows])
         if rows:
             session.execute(insert(PassageRecord), rows)
@@ -182,7 +186,7 @@ def save_passages(engine: Engine, passages: Iterable[StoredPassage]) -> None:
 
 def passages_of(engine: Engine, sha256: str) -> list[StoredPassage]:
     """The passages cut from this content, in reading order."""
-    with Session(engine) as session:
+    with transaction(engine) as session:
         records = session.scalars(
             select(PassageRecord)
             .where(PassageRecord.sha256 == sha256)
@@ -194,7 +198,7 @@ def passages_of(engine: Engine, sha256: str) -> list[StoredPassage]:
 def passage_ids(engine: Engine) -> dict[str, list[str]]:
     """The ids of all passages by the hash of the content they were cut from."""
     found: dict[str, list[str]] = {}
-    with Session(engine) as session:
+    with transaction(engine) as session:
         for sha256, id_ in session.execute(select(PassageRecord.sha256, PassageRecord.id)):
             found.setdefault(sha256, []).append(id_)
     return found
@@ -203,7 +207,7 @@ def passage_ids(engine: Engine) -> dict[str, list[str]]:
 def searchable_passages(engine: Engine, ids: Sequence[str]) -> dict[str, StoredPassage]:
     """Those of the ids that belong to a document that is ready, by id."""
     found: dict[str, StoredPassage] = {}
-    with Session(engine) as session:
+    with transaction(engine) as session:
         for start in range(0, len(ids), _IDS_PER_STATEMENT):
             records = session.scalars(
                 select(PassageRecord)
@@ -218,7 +222,7 @@ def searchable_passages(engine: Engine, ids: Sequence[str]) -> dict[str, StoredP
 def stray_passage_ids(engine: Engine) -> list[str]:
     """Ids of passages that no document owns: their file was deleted or has changed."""
     owned = select(DocumentRecord.sha256).where(DocumentRecord.status.in_(("ready", "indexing")))
-    with Session(engine) as session:
+    with transaction(engine) as session:
         return list(
             session.scalars(select(PassageRecord.id).where(PassageRecord.sha256.not_in(owned)))
         )
@@ -226,7 +230,7 @@ def stray_passage_ids(engine: Engine) -> list[str]:
 
 def delete_passages(engine: Engine, ids: Sequence[str]) -> None:
     """Remove passages by id; unknown ids are passed over."""
-    with Session(engine) as session, session.begin():
+    with transaction(engine) as session:
         _delete_passages(session, ids)
 
 

@@ -11,19 +11,29 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from bot.errors import RecordsError
+
 
 class Owner:
     """This process, as others see it while it lives.
 
     Args:
         folder: where the lock files of all owners lie; shared by all processes.
+
+    Raises:
+        RecordsError: its lock file cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.name = uuid4().hex
         self._lock = FileLock(_path(folder, self.name), thread_local=False)
-        self._lock.acquire()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except OSError as error:
+            raise RecordsError(
+                f"{folder} cannot be written to.", cure="Check its permissions and the disk."
+            ) from error
 
     def release(self) -> None:
         """Let go: from now on this owner counts as gone."""

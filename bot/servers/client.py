@@ -23,6 +23,7 @@ from bot.servers.wire import Contact, Line, decode, encode, proof, proves, read_
 
 HANDSHAKE_TIMEOUT_SECONDS = 5.0
 SUPERVISOR_START_TIMEOUT_SECONDS = 30.0
+SET_ASIDE_TIMEOUT_SECONDS = 30.0
 ATTEMPTS = 3
 """How often a request is made when the supervisor dies under it."""
 
@@ -83,6 +84,18 @@ class Servers:
             addresses = []
         listening = {urlsplit(address).port or 0 for address in addresses if address}
         return frozenset({contact.port, *listening})
+
+    def set_aside(self, name: str, folder: Path, aside: Path) -> None:
+        """Stop a server and rename its folder, before anybody can start it again.
+
+        The next request for its address starts it on an empty folder. A folder that is not
+        there is passed over.
+
+        Raises:
+            ServerError: the folder cannot be renamed.
+        """
+        request = {"do": "set aside", "name": name, "folder": str(folder), "aside": str(aside)}
+        self._ask(request, SET_ASIDE_TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Leave the supervisor; with the last client it stops the servers and goes away."""

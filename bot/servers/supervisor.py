@@ -124,8 +124,28 @@ class Supervisor:
             case "status":
                 children = sorted(self._children.values(), key=lambda child: child.spec.name)
                 return {"servers": [asdict(child.status) for child in children]}
+            case "set aside":
+                folder, aside = Path(request["folder"]), Path(request["aside"])
+                return await self._set_aside(str(request["name"]), folder, aside)
             case _:
                 return {}
+
+    async def _set_aside(self, name: str, folder: Path, aside: Path) -> Line:
+        """Stop a server and move its folder away, before anybody can start it again."""
+        async with self._choosing:
+            child = self._children.pop(name, None)
+            if child is not None:
+                await child.stop()
+            try:
+                folder.rename(aside)
+            except FileNotFoundError:
+                return {}
+            except OSError as error:
+                return {
+                    "error": f"{folder} cannot be set aside: {error.strerror}.",
+                    "cure": "Check the permissions of the folder that it is in.",
+                }
+        return {}
 
     async def _address(self, spec: ServerSpec, timeout_seconds: float) -> Line:
         child = await self._child(spec)

@@ -199,6 +199,9 @@ def _waiting(answer: LiveAnswer) -> str:
 
 
 def _problem(answer: LiveAnswer) -> str:
+    if answer.unsaved:
+        kept = "This answer is not saved yet; it is tried again."
+        return f":orange[:material/save: {kept}] {text.plain(answer.unsaved)}"
     if answer.status == "interrupted":
         return ":orange[:material/link_off: This answer was cut off. Retry writes it again.]"
     if answer.status != "failed":

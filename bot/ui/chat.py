@@ -20,7 +20,7 @@ from bot.chat.strategies import STRATEGIES, strategy
 from bot.errors import TriptychError
 from bot.models.catalog import EMBEDDED_NAME
 from bot.services import Services
-from bot.ui import asking, sidebar, starters, state, text, theme
+from bot.ui import asking, notes, sidebar, starters, state, text, theme
 from bot.ui.cards import Actions, Card, leaders
 
 REPAINT_SECONDS = 0.05
@@ -44,6 +44,7 @@ def page(services: Services) -> None:
         conversations = st.container()
         indexing = st.empty()
         sidebar.indexing(services, indexing)
+        notes.show(services)
     _show_notice()
     with st.container(key="thread"):
         hero = st.empty()

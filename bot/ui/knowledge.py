@@ -16,7 +16,7 @@ from bot.library.load import SUFFIXES
 from bot.library.split import Passage
 from bot.records.documents import DocumentRow
 from bot.services import Services
-from bot.ui import library_work, try_search
+from bot.ui import library_work, notes, try_search
 from bot.ui.library_work import counted
 from bot.ui.text import plain, plain_lines
 
@@ -67,6 +67,7 @@ def _library_page(services: Services, rows: Sequence[DocumentRow]) -> None:
     busy = library_work.under_way(services) is not None
     st.title("Knowledge", anchor=False)
     st.markdown(_introduction(services, rows))
+    notes.show(services)
     list_tab, search_tab = st.tabs(
         [":material/library_books: Documents", ":material/search: Try a search"],
         key="knowledge_tabs",

@@ -49,7 +49,7 @@ def show(services: Services, *, open_document: Callable[[str], None]) -> None:
         return
     try:
         with st.spinner("Searching …", show_time=False):
-            found = search(services.library, query.strip(), top=top or 5)
+            found = services.mended(lambda: search(services.library, query.strip(), top=top or 5))
             off_topic = retrieve(services.library, query.strip(), passages=1).off_topic
     except TriptychError as error:
         st.error(f"{plain(error.message)} {plain(error.cure)}", icon=":material/error:")
