@@ -507,6 +507,6 @@ def _broken_protocol(endpoint: Endpoint, found: str, answering: bool) -> ModelEr
     """What it means that an answer is not HTTP, or not the whole of it."""
     if "disconnected" in found or "peer closed connection" in found:
         return failures.gone(endpoint, answering=answering)
-    if "\\x15\\x03" in found:  # the alert that a TLS server sends to a client without TLS
-        return failures.wants_tls(endpoint)
+    if "illegal request line" in found:  # so h11 calls bytes that are no text
+        return failures.not_plain(endpoint)
     return failures.not_the_protocol(endpoint, answering=answering)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bot.models.client import Endpoint
 
 _STARTED_AGAIN = "Try again: it is started again by itself."
-_TRY_AGAIN = "Try again; if it stays so, look at what that server says."
+_TRY_AGAIN = "Try again; if it goes on, look at that server."
 _PATIENCE = "Try again; TRIPTYCH_ANSWER_TIMEOUT_SECONDS allows more patience."
 _CHECK_ADDRESS = "Check that the address is that of a model server; most end in /v1."
 
@@ -281,6 +281,14 @@ def unsendable(endpoint: Endpoint) -> ModelError:
     )
 
 
+def not_plain(endpoint: Endpoint) -> ModelError:
+    """The error for bytes that are no text, such as the alert of a server that speaks TLS."""
+    return ModelProtocolError(
+        f"{_host(endpoint)} does not answer in plain HTTP.",
+        cure="If it speaks TLS, its address has to begin with https://.",
+    )
+
+
 def wants_tls(endpoint: Endpoint) -> ModelError:
     """The error for a server that speaks TLS where plain HTTP was expected."""
     return ModelUnavailable(
@@ -292,7 +300,7 @@ def too_much(endpoint: Endpoint) -> ModelError:
     """The error for a server that sends more than any answer needs."""
     return ModelProtocolError(
         f"The server of {_who(endpoint)} sent far more than an answer and was cut off.",
-        cure="Try again; if it stays so, it is not a sound model server.",
+        cure="Try again; if it goes on, it is not a sound model server.",
     )
 
 

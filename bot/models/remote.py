@@ -19,7 +19,7 @@ from bot.models.client import Endpoint
 PASSAGES = 4
 """Retrieved passages in a prompt: what a model of some billion parameters reads well."""
 
-DISCOVERY_SECONDS = 2.0
+DISCOVERY_SECONDS = 1.0
 """How long a server may take to tell about itself; then what is known without it is used."""
 
 ASK_AGAIN_SECONDS = 30.0
@@ -95,7 +95,7 @@ class RemoteModel:
         return f"{self._endpoint.model}@{host or self._endpoint.provider}"
 
     def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
-        """Where it answers; the server is asked about itself first, for two seconds at most.
+        """Where it answers; the server is asked about itself first, for a second at most.
 
         Raises:
             ModelUnavailable: the adapter is one of this machine.

@@ -15,7 +15,7 @@ from bot.models.addresses import AddressPolicy
 MOST_ERROR_BYTES = 65_536
 """What is read of the body of a refusal; the rest is left."""
 
-MOST_BYTES = 64_000_000
+MOST_BYTES = 16_000_000
 """What is read of any body: no answer of a model server is as long."""
 
 
