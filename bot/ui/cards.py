@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from bot.chat.answers import LiveAnswer, LiveTurn
 from bot.chat.trimming import Trimming
 from bot.library.retrieve import Evidence
+from bot.models.answer import longest
 from bot.ui import text, theme
 
 _UNDER_WAY = {"queued", "retrieving", "reading", "streaming"}
@@ -249,8 +250,8 @@ def _figures(answer: LiveAnswer, leads_in: frozenset[str]) -> str:
         figures.append(f":gray-badge[{answer.answer_tokens} {unit}{total}]")
     if cost := _cost(answer):
         figures.append(f":gray-badge[{cost}]")
-    if _cut_at_length(answer):
-        figures.append(":gray-badge[:material/straighten: length reached]")
+    if words := _cut_at_length(answer):
+        figures.append(f":gray-badge[:material/straighten: {words}]")
     return " ".join(figures)
 
 
@@ -273,10 +274,15 @@ def dollars(amount: float) -> str:
     return f"\\${amount:.4f}" if amount >= 0.0001 else "< \\$0.0001"
 
 
-def _cut_at_length(answer: LiveAnswer) -> bool:
+def _cut_at_length(answer: LiveAnswer) -> str:
+    """That an answer ended at its longest, or was cut off long after that; empty for neither."""
     if answer.status != "complete" or answer.fingerprint is None:
-        return False
-    return answer.answer_tokens >= answer.fingerprint.sampling.get("max_tokens", float("inf"))
+        return ""
+    max_tokens = int(answer.fingerprint.sampling.get("max_tokens", 0))
+    if not max_tokens or answer.answer_tokens < max_tokens:
+        return ""
+    overlong = answer.answer_tokens > longest(max_tokens)
+    return "far beyond the length, cut off" if overlong else "length reached"
 
 
 def _trimming_note(trimming: Trimming | None) -> str:

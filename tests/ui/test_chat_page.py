@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from bot.chat.answers import LiveAnswer
+from bot.chat.fingerprint import Fingerprint
 from bot.services import Services
 from bot.testing import Reply, ScriptedModel
-from bot.ui import starters
+from bot.ui import cards, starters
 from tests.scripted_services import ScriptedServices
 from tests.ui.conftest import PageOver
 
@@ -54,6 +56,18 @@ def test_only_the_strategies_that_are_switched_on_answer(page_over: PageOver) ->
     only(page, "prompt", "rag")
     ask(page, "How hot?")
     assert set(newest(services, page)) == {"prompt", "rag"}
+
+
+def test_a_card_tells_an_answer_that_was_cut_off_from_one_that_ended_at_its_length() -> None:
+    mark = Fingerprint("w", None, "p", (), {"temperature": 0.0, "max_tokens": 16}, 7)
+    words = {}
+    for tokens in (15, 16, 33):
+        answer = LiveAnswer("id", "prompt", status="complete", text="…", answer_tokens=tokens)
+        answer.fingerprint = mark
+        words[tokens] = cards._figures(answer, frozenset())
+    assert "length" not in words[15]
+    assert "length reached" in words[16]
+    assert "far beyond the length, cut off" in words[33]
 
 
 def test_no_strategy_switched_on_is_said_so(page_over: PageOver) -> None:
