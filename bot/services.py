@@ -42,6 +42,7 @@ from bot.models.catalog import (
 )
 from bot.models.client import token_probabilities
 from bot.models.embedded import EmbeddedModel
+from bot.models.hub import Hub
 from bot.models.keys import Keys
 from bot.models.names import Workshop
 from bot.models.registry import Models
@@ -56,6 +57,7 @@ from bot.tuning.adapters import adapters as valid_adapters
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+HUB_ADDRESS = "https://huggingface.co"
 
 INDEX_PATIENCE_SECONDS = 60.0
 """How long a question waits for the index; then it is answered from what is there."""
@@ -351,12 +353,15 @@ def open_services(
     settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.data_dir / "triptych.db")
     servers = Servers(settings.data_dir)
+    keys = Keys(read_variables(secrets))
+    hub_address = settings.hub_url or keys.variable("HF_ENDPOINT") or HUB_ADDRESS
     workshop = Workshop(
         servers=servers,
-        keys=Keys(read_variables(secrets)),
+        keys=keys,
         context_tokens=settings.context_tokens,
         threads=settings.threads,
         remote_context_tokens=settings.remote_context_tokens,
+        hub=Hub(settings.data_dir / "hub", hub_address, keys.variable("HF_TOKEN")),
         app_port=app_port,
     )
     main, *others = settings.model_names

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         default="embedded", description="The model that answers unless another is chosen."
     )
     models: str = Field(default="", description="More models to choose from, comma separated.")
+    hub_url: str = Field(
+        default="", description="Model hub of hf: names; empty means HF_ENDPOINT or Hugging Face."
+    )
     context_tokens: int = Field(
         default=4096, ge=512, le=8192, description="Context of one conversation with local weights."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from bot.library.retrieve import Evidence, Retrieval
 from bot.library.split import Passage
 from bot.library.vectors import VectorStore
 from bot.models.catalog import AdapterRef, AdapterWeights, Model
+from bot.models.hub import Hub
 from bot.models.keys import Keys
 from bot.models.names import Workshop
 from bot.models.registry import Models
@@ -84,6 +86,7 @@ def scripted_models(*models: ScriptedModel, engine: Engine) -> Models:
         context_tokens=4096,
         threads=1,
         remote_context_tokens=4096,
+        hub=Hub(Path(), "http://127.0.0.1:9"),
     )
     return Models(main, others, by_name.__getitem__, workshop.make_added, engine)
 

@@ -38,6 +38,7 @@ ONLY_USER = {
     "chromadb": "bot.library.vectors",
     "openai": "bot.models.client",
     "langchain": "bot.models.providers",
+    "huggingface_hub": "bot.models.hub",
     "xllamacpp": "bot.models.serve",
     "peft": "bot.tuning.train",
 }

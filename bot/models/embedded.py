@@ -19,6 +19,9 @@ from bot.models.client import Endpoint
 from bot.models.serve import SLOTS
 from bot.servers import Servers, ServerSpec
 
+WARM_MODELS = 3
+"""Servers of other local weights that stay loaded, so that some can answer side by side."""
+
 WARM_ADAPTERS = 2
 """Adapter servers that stay loaded; the least recently used one makes room."""
 
@@ -43,10 +46,20 @@ class EmbeddedModel:
     ) -> None:
         self.name = name
         self.title = profile.name
-        self.profile = replace(profile, context_tokens=min(context_tokens, profile.context_tokens))
-        self.weights = weights
+        self._profile = replace(profile, context_tokens=min(context_tokens, profile.context_tokens))
+        self._weights = weights
         self._servers = servers
         self._threads = (threads + 1) // 2
+
+    @property
+    def weights(self) -> Weights:
+        """The weights that answer."""
+        return self._weights
+
+    @property
+    def profile(self) -> ModelProfile:
+        """What prompts must know, with the context that is served."""
+        return self._profile
 
     @property
     def identity(self) -> str:
@@ -98,7 +111,7 @@ class EmbeddedModel:
             *("--threads", str(self._threads)),
         ]
         if adapter is None:
-            return ServerSpec("model", tuple(command), "/health")
+            return self._base_spec(tuple(command))
         command += [
             *("--adapter", str(adapter.path)),
             *("--adapter-sha256", adapter.sha256),
@@ -110,6 +123,17 @@ class EmbeddedModel:
             health_path="/health",
             group="adapter",
             group_limit=WARM_ADAPTERS,
+        )
+
+    def _base_spec(self, command: tuple[str, ...]) -> ServerSpec:
+        if self.name == EMBEDDED_NAME:
+            return ServerSpec("model", command, "/health")
+        return ServerSpec(
+            name=f"model-{self.weights.sha256[:12]}",
+            command=command,
+            health_path="/health",
+            group="model",
+            group_limit=WARM_MODELS,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from bot.errors import ModelUnavailable
@@ -17,7 +18,9 @@ from bot.models.catalog import (
 )
 from bot.models.client import Endpoint
 from bot.models.embedded import EmbeddedModel
+from bot.models.hub import Hub, HubModel
 from bot.models.keys import Keys
+from bot.models.local import KnownFiles, LocalModel
 from bot.models.prices import offer
 from bot.models.remote import PASSAGES, RemoteModel
 from bot.records.models import ModelRecord
@@ -44,6 +47,7 @@ class Workshop:
         context_tokens: of one conversation with local weights.
         threads: that a server of local weights may use.
         remote_context_tokens: of a remote model whose server does not say it.
+        hub: where model files are fetched from, and kept.
         app_port: where the page itself is served; 0 for nowhere.
     """
 
@@ -52,6 +56,7 @@ class Workshop:
     context_tokens: int
     threads: int
     remote_context_tokens: int
+    hub: Hub
     app_port: int = 0
 
     def policy(self) -> AddressPolicy:
@@ -62,19 +67,30 @@ class Workshop:
         """The model that a name of the settings stands for.
 
         Raises:
-            WeightsError: it is the embedded model and its package is not installed.
+            WeightsError: it is the embedded model and its package is not installed, or it names
+                no file of a hub.
             ModelUnavailable: the name means nothing.
         """
         kind, _, rest = name.partition(":")
         if name == EMBEDDED_NAME:
             return self._embedded()
+        if kind == "hf":
+            return HubModel(
+                name, self.hub, self._known_files(), self.servers, self.context_tokens, self.threads
+            )
+        if kind == "gguf" or name.lower().endswith(".gguf"):
+            path = Path(rest if kind == "gguf" else name).expanduser().absolute()
+            return LocalModel(
+                name, path, self._known_files(), self.servers, self.context_tokens, self.threads
+            )
         if kind == "openai" and rest:
             return self._openai(name, rest)
         if re.fullmatch(r"[a-z][a-z0-9_]*", kind) and rest:
             return self._provider(name, kind, rest)
         raise ModelUnavailable(
             f"{name} does not say which model is meant.",
-            cure="Write embedded, or a provider and a model: openai:gpt-4.1-mini, ollama:llama3.2.",
+            cure="Write embedded, openai:gpt-4.1-mini, ollama:llama3.2, gguf:/path/to/file.gguf or "
+            "hf:owner/repository/file.gguf.",
         )
 
     def make_added(self, record: ModelRecord) -> Model:
@@ -100,6 +116,9 @@ class Workshop:
             policy=self.policy,
             fixed_context=record.context_tokens is not None,
         )
+
+    def _known_files(self) -> KnownFiles:
+        return KnownFiles(self.hub.folder.parent / "weights.json")
 
     def _embedded(self) -> EmbeddedModel:
         return EmbeddedModel(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from threading import Lock
 
@@ -14,6 +14,7 @@ from bot.errors import ModelUnavailable, TriptychError
 from bot.messages import Message
 from bot.models.catalog import Model, ModelStatus
 from bot.models.client import Delta, Endpoint, Sampling, stream
+from bot.models.hub import PREFIX, FetchProgress, HubModel
 from bot.models.remote import Listing, RemoteModel
 from bot.records.models import ModelRecord, delete_model, models, put_model
 
@@ -120,6 +121,21 @@ class Models:
                 f"No model named {name} was added here.",
                 cure="Models of the settings are changed in the settings.",
             )
+
+    def fetch(self, name: str) -> Iterator[FetchProgress]:
+        """Fetch a file of a hub, whether a setting names it or not; it goes on where an earlier
+        attempt stopped.
+
+        Raises:
+            ModelUnavailable: there is no such model, or it is none of a hub.
+            WeightsError: it cannot be fetched (see `hub.fetch`).
+        """
+        model = self._make(name) if name.startswith(PREFIX) else self.get(name)
+        if not isinstance(model, HubModel):
+            raise ModelUnavailable(
+                f"{name} is no file of a model hub.", cure="Nothing has to be fetched for it."
+            )
+        return model.fetch()
 
     def check(self, name: str) -> ModelStatus:
         """Say hello to a model; may block for long. What fails is in the status, never raised."""

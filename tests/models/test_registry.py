@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.errors import ModelUnavailable
+from bot.models.hub import Hub
 from bot.models.keys import Keys
 from bot.models.names import Workshop
 from bot.models.registry import Models
@@ -31,6 +32,7 @@ def catalogue(
         context_tokens=1024,
         threads=1,
         remote_context_tokens=6000,
+        hub=Hub(tmp_path / "hub", "http://127.0.0.1:9"),
     )
     main, *others = names
     return Models(main, others, workshop.make, workshop.make_added, engine)
