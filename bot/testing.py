@@ -38,7 +38,7 @@ PROFILE = ModelProfile(
     prompt_price_per_million=0.0,
     answer_price_per_million=0.0,
 )
-_KEY = "scripted-key"
+KEY = "scripted-key"
 _CHATTER = (
     "The kiln warms slowly and holds its heat, so leave the door closed until it has cooled. "
     "**Check the seal** before each firing, write down the time, and ask when you are unsure. "
@@ -208,7 +208,7 @@ class ScriptedModel:
     def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
         """Where the model answers; an adapter is another model name on the same server."""
         name = f"{self.name}+{adapter.name}" if adapter else self.name
-        return Endpoint(f"http://127.0.0.1:{self.port}/v1", _KEY, name, places=self.places)
+        return Endpoint(f"http://127.0.0.1:{self.port}/v1", KEY, name, places=self.places)
 
     def wait_for_cancelled(self, count: int, timeout_seconds: float = 30.0) -> list[Request]:
         """Wait until this many requests were broken off by the client.
@@ -261,7 +261,7 @@ class ScriptedModel:
         body = json.loads(await reader.readexactly(int(length[1])) if length else "{}")
         if path == "/health":
             await response.json({"status": "ok"})
-        elif f"Bearer {_KEY}" not in head:
+        elif f"Bearer {KEY}" not in head:
             await response.error(401, "Invalid API key")
         elif path == "/apply-template":
             await response.json({"prompt": _template(body["messages"])})
@@ -428,7 +428,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     model = ScriptedModel.talkative(tokens_per_second=options.tokens_per_second, port=options.port)
     with model:
-        sys.stdout.write(f"{model.endpoint().base_url} (key: {_KEY})\n")
+        sys.stdout.write(f"{model.endpoint().base_url} (key: {KEY})\n")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):
             sys.stdin.read()

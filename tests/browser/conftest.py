@@ -50,7 +50,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     """Triptych as it ships, with the embedded model and the sample documents."""
     folder = tmp_path_factory.mktemp("app")
     shutil.copytree(ROOT / "knowledge", folder / "knowledge")
-    with _running(ROOT / "app.py", folder) as running:
+    with running_app(ROOT / "app.py", folder) as running:
         yield running
 
 
@@ -59,7 +59,7 @@ def scripted_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAp
     """The same page over a scripted model (see `scripted_app.py` for its script)."""
     folder = tmp_path_factory.mktemp("scripted")
     (folder / "knowledge").mkdir()
-    with _running(Path(__file__).with_name("scripted_app.py"), folder) as running:
+    with running_app(Path(__file__).with_name("scripted_app.py"), folder) as running:
         yield running
 
 
@@ -111,7 +111,12 @@ def page(visitor: Visitor) -> Page:
 
 
 @contextmanager
-def _running(script: Path, folder: Path) -> Iterator[RunningApp]:
+def running_app(script: Path, folder: Path, **variables: str) -> Iterator[RunningApp]:
+    """A script of ours under ``streamlit run``; at the end its log holds no traceback.
+
+    Args:
+        variables: of the environment, besides those of the folders.
+    """
     port = _free_port()
     log = folder / "log.txt"
     running = RunningApp(f"http://127.0.0.1:{port}", folder / "data", folder / "knowledge", log)
@@ -121,6 +126,7 @@ def _running(script: Path, folder: Path) -> Iterator[RunningApp]:
         "TRIPTYCH_KNOWLEDGE_DIR": str(running.knowledge_dir),
         "TRIPTYCH_ADAPTERS_DIR": str(ROOT / "adapters"),
         "PYTHONPATH": str(ROOT),
+        **variables,
     }
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     with log.open("wb") as output:
