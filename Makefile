@@ -17,7 +17,7 @@ DEV     := $(VENV)/.dev-$(call checksum,requirements.txt requirements-models.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test check bench clean browser
+.PHONY: help setup run test check bench clean browser postgresql
 
 help: ## list these commands
 	@echo 'Triptych: one question, one base model, several strategies, side by side.'
@@ -30,7 +30,7 @@ run: $(RUNTIME) ## start the app and print its address
 	@echo 'Triptych: http://127.0.0.1:$(PORT)   (Ctrl+C stops it)'
 	@exec $(BIN) -m streamlit run app.py --server.port $(PORT)
 
-test: check browser ## check, then unit, integration and browser tests
+test: check browser postgresql ## check, then unit, integration and browser tests
 	$(BIN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(DEV) ## lint, format and types
@@ -75,6 +75,15 @@ browser: $(DEV)
 	       && apt-get update -qq && apt-get install -y -qq chromium >/dev/null \
 	       && command -v chromium >/dev/null; } \
 	  || $(BIN) -m playwright install chromium
+
+# The tests start a PostgreSQL of their own, where its programs are installed.
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && echo '  PostgreSQL for the tests …' && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive \
+	          apt-get install -y -qq --no-install-recommends postgresql >/dev/null 2>&1; } \
+	  || echo '  PostgreSQL is not installed: its tests will be skipped.'
 
 define find_browser
 import pathlib, sys

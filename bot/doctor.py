@@ -12,14 +12,12 @@ import asyncio
 import math
 import platform
 import shutil
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.chat import prompts
 from bot.chat.strategies import strategy
@@ -30,6 +28,8 @@ from bot.messages import Message
 from bot.models import client
 from bot.models.catalog import EMBEDDED_NAME, verify
 from bot.models.embedded import EmbeddedModel
+from bot.records.database import title
+from bot.records.schema import newest_revision, revision_of
 from bot.tuning.adapters import Adapter, broken_adapters
 from bot.tuning.adapters import adapter as read_adapter
 from bot.tuning.examples import Example
@@ -66,6 +66,8 @@ _PACKAGES = (
     "peft",
     "langchain-community",
     "sqlalchemy",
+    "alembic",
+    "psycopg",
 )
 
 
@@ -185,16 +187,23 @@ def _package(name: str) -> Part:
 
 
 def _records(services: Services) -> Part:
-    path = services.engine.url.database or ""
-    try:
-        with services.engine.connect() as connection:
+    """Whether the database is whole and of the schema that this code works with."""
+    where = title(services.engine)
+    name = "SQLite" if services.engine.dialect.name == "sqlite" else "PostgreSQL"
+    damage = "ok"
+    with services.engine.connect() as connection:
+        if name == "SQLite":
             damage = str(connection.execute(text("PRAGMA quick_check")).scalar())
-            tables = sorted(inspect(connection).get_table_names())
-    except SQLAlchemyError as error:
-        return Part("records", sqlite3.sqlite_version, path, "failed", str(error).splitlines()[0])
-    state = "ready" if damage == "ok" else "failed"
-    detail = f"tables: {', '.join(tables)}" if damage == "ok" else damage
-    return Part("records", f"SQLite {sqlite3.sqlite_version}", path, state, detail)
+        tables = sorted(inspect(connection).get_table_names())
+        known, found = newest_revision(), revision_of(connection)
+        numbers = connection.dialect.server_version_info or ()
+    faults = [] if damage == "ok" else [damage]
+    if found != known:
+        faults.append(f"schema {found or 'unknown'}, but this code works with {known}")
+    server = f"{name} {'.'.join(map(str, numbers))}"
+    if faults:
+        return Part("records", server, where, "failed", "; ".join(faults))
+    return Part("records", server, where, detail=f"schema {found}, tables: {', '.join(tables)}")
 
 
 def _data_directory(services: Services) -> Part:

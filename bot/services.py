@@ -351,7 +351,7 @@ def open_services(
         embedded_weights()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
-    engine = open_database(settings.data_dir / "triptych.db")
+    engine = open_database(settings.records)
     servers = Servers(settings.data_dir)
     keys = Keys(read_variables(secrets))
     hub_address = settings.hub_url or keys.variable("HF_ENDPOINT") or HUB_ADDRESS

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.errors import SettingsError
@@ -23,11 +23,20 @@ class Settings(BaseSettings):
     """What a person may change without touching code. Relative paths start at the repository."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TRIPTYCH_", env_file=ROOT / ".env", extra="ignore", frozen=True
+        env_prefix="TRIPTYCH_",
+        env_file=ROOT / ".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     data_dir: Path = Field(
         default=Path("data"), description="Records, index and server state; git-ignored."
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL for the records; empty means a file in the data directory.",
     )
     knowledge_dir: Path = Field(
         default=Path("knowledge"), description="The documents; uploads land here."
@@ -70,6 +79,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def records(self) -> Path | str:
+        """Where the records are: an SQLite file, or the URL of a database."""
+        return self.database_url.get_secret_value() or self.data_dir / "triptych.db"
+
+    @property
     def model_names(self) -> tuple[str, ...]:
         """The models of the settings, the main one first."""
         named = (self.model, *self.models.split(","))
@@ -79,6 +93,12 @@ class Settings(BaseSettings):
     def threads(self) -> int:
         """Threads a model server may use: one core is left for the page and the browser."""
         return self.model_threads or max(1, (os.cpu_count() or 2) - 1)
+
+
+def variable_of(name: str) -> str:
+    """The environment variable that a setting is read from."""
+    field = Settings.model_fields.get(name)
+    return str((field and field.validation_alias) or f"TRIPTYCH_{name.upper()}")
 
 
 def read_variables(secrets: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -107,7 +127,7 @@ def read_settings(**overrides: object) -> Settings:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        variable = f"TRIPTYCH_{str(first['loc'][0]).upper()}" if first["loc"] else "a setting"
+        variable = variable_of(str(first["loc"][0])) if first["loc"] else "a setting"
         raise SettingsError(
             f"{variable} is {first.get('input')!r}: {first['msg']}.",
             cure="Correct it in the environment or in .env; README.md lists every setting.",

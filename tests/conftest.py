@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from bot.records.database import open_database
 from bot.services import Services, open_services
 from bot.settings import ROOT, Settings, read_settings
+from tests.postgres import Postgres, programs
+
+# Whoever works on Triptych may have set these for records that matter.
+os.environ |= {"DATABASE_URL": "", "TRIPTYCH_CHROMA_URL": "", "TRIPTYCH_CHROMA_TOKEN": ""}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +33,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return in_browser, item.get_closest_marker("integration") is not None
 
     items.sort(key=cost)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server with a database `empty` in which only migrations have been."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+    server = Postgres(found)
+    server.execute("CREATE DATABASE empty")
+    open_database(server.url("empty")).dispose()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where new records may lie: a file, or with `on_both` also a database of PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return tmp_path / "triptych.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.create(template="empty")
 
 
 @pytest.fixture(scope="session")

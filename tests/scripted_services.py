@@ -96,7 +96,7 @@ def scripted_services(settings: Settings, *models: ScriptedModel) -> Services:
     is started."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     settings.knowledge_dir.mkdir(parents=True, exist_ok=True)
-    engine = open_database(settings.data_dir / "triptych.db")
+    engine = open_database(settings.records)
     servers = cast(Any, SimpleNamespace(close=lambda: None))
     library = Library(
         engine=engine,

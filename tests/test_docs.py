@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot import __version__
-from bot.settings import ROOT, Settings
+from bot.settings import ROOT, Settings, variable_of
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -47,15 +47,16 @@ def _tracked() -> list[str]:
 
 def test_every_setting_is_listed_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
-        row = re.search(rf"^\| `TRIPTYCH_{name.upper()}` \| `?([^|`]*)`? \|", README, re.MULTILINE)
-        assert row, f"README.md does not list TRIPTYCH_{name.upper()}"
+        variable = variable_of(name)
+        row = re.search(rf"^\| `{variable}` \| `?([^|`]*)`? \|", README, re.MULTILINE)
+        assert row, f"README.md does not list {variable}"
         shown = row.group(1).strip()
         default = str(field.default)
         assert shown == (default or "empty"), f"{name}: README says {shown!r}, code {default!r}"
 
 
 def test_no_setting_is_listed_that_does_not_exist() -> None:
-    known = {f"TRIPTYCH_{name.upper()}" for name in Settings.model_fields}
+    known = set(map(variable_of, Settings.model_fields))
     assert set(re.findall(r"TRIPTYCH_[A-Z_]+", README)) <= known
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,8 +15,11 @@ from bot.chat import prompts
 from bot.doctor import Part, Proof, Report, difference, examine, report_missing
 from bot.errors import ServerError
 from bot.library.ingest import documents, passages
+from bot.records.database import open_database, title
+from bot.records.schema import newest_revision
 from bot.services import MissingPart, Services
 from bot.settings import ROOT
+from tests.postgres import PASSWORD, QUOTED_PASSWORD, on_both
 
 needs_adapter = pytest.mark.skipif(
     not (ROOT / "adapters" / "pellworth" / "recipe.json").exists(), reason="it is not trained yet"
@@ -126,3 +132,17 @@ def test_a_part_that_is_broken_is_reported_not_raised(services: Services) -> Non
         raise KeyError("colour")
 
     assert doctor._check("records", services, surprised).detail == "KeyError: 'colour'"
+
+
+@on_both
+def test_the_database_and_its_schema_are_named(where: Path | str) -> None:
+    engine = open_database(where)
+    services = cast(Services, SimpleNamespace(engine=engine))
+    part = doctor._records(services)
+    assert (part.state, part.address) == ("ready", title(engine))
+    assert f"schema {newest_revision()}" in part.detail
+    assert PASSWORD not in str(part) and QUOTED_PASSWORD not in str(part)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    assert doctor._records(services).state == "failed"
+    engine.dispose()

@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -72,7 +71,7 @@ class Chat:
 
     Args:
         bench: the parts that answer.
-        engine: the records, a database file.
+        engine: the records.
         grace_seconds: how long an answer goes on without a reader.
 
     Raises:
@@ -85,8 +84,7 @@ class Chat:
         self._bench = bench
         self._engine = engine
         self._grace_seconds = grace_seconds
-        self._owners_dir = Path(str(engine.url.database)).parent / "owners"
-        self._owner = Owner(self._owners_dir)
+        self._owner = Owner(engine)
         self._mark_interrupted()
         self._live: dict[str, _Live] = {}
         self._asking = Lock()
@@ -127,6 +125,7 @@ class Chat:
         titles = {one.model: self._title_of_model(one.model) for one in columns}
         with self._asking:
             self._refuse_if_busy(conversation_id)
+            self._owner.renew()
             earlier = self.turns(conversation_id)
             turn = LiveTurn(
                 id=uuid4().hex,
@@ -430,6 +429,7 @@ class Chat:
     def _write(self, values: Mapping[str, Mapping[str, Any]]) -> str:
         try:
             records.update_answers(self._engine, values)
+            self._owner.renew()
         except RecordsError as error:
             logger.error("An answer could not be saved: %s", error)
             return str(error)
@@ -512,7 +512,7 @@ class Chat:
     def _mark_interrupted(self) -> bool:
         """Mark what processes that are gone left unfinished; True when there was something."""
         owners = records.owners_of_unfinished(self._engine) - {self._owner.name}
-        gone = [owner for owner in owners if not is_alive(self._owners_dir, owner)]
+        gone = [owner for owner in owners if not is_alive(self._engine, owner)]
         return bool(gone) and records.mark_interrupted(self._engine, gone) > 0
 
     def _title_of_model(self, name: str) -> str:

@@ -24,8 +24,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from bot.damage import is_full, leave_note
 from bot.errors import DocumentError, LibraryError, VectorStoreError
 from bot.library import keywords, split
@@ -36,6 +34,7 @@ from bot.library.reader import Reading
 from bot.library.split import Passage
 from bot.records import documents as records
 from bot.records.documents import DocumentRow, StoredDocument, StoredPassage
+from bot.records.locks import RecordsLock
 
 TOGETHER_PASSAGES = 512
 EMBEDDED_PASSAGES = 64
@@ -719,26 +718,18 @@ def _stored(passage: Passage, sha256: str) -> StoredPassage:
 
 @contextmanager
 def _locked(library: Library) -> Iterator[None]:
-    """Hold the library's lock; one change at a time, across threads and processes.
+    """Hold the library's lock; one change at a time, across threads, processes and machines.
 
     Raises:
-        LibraryError: somebody else has held it for too long, or it cannot be written.
+        LibraryError: somebody else has held it for too long.
+        RecordsError: it cannot be taken.
     """
-    # Not thread-local: a generator may be finished by another thread than the one that began it.
-    lock = FileLock(library.lock_path, timeout=LOCK_TIMEOUT_SECONDS, thread_local=False)
-    try:
-        library.lock_path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
+    lock = RecordsLock(library.engine, "library")
+    if not lock.acquire(LOCK_TIMEOUT_SECONDS):
         raise LibraryError(
             "Another process has been changing the library for a long time.",
             cure="Wait until it has finished, or stop it.",
-        ) from error
-    except OSError as error:
-        raise LibraryError(
-            f"{library.lock_path.parent} cannot be written to.",
-            cure="Check its permissions and the room on the disk.",
-        ) from error
+        )
     try:
         yield
     finally:

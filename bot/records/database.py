@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 from bot.errors import RecordsError
+from bot.records import postgres
 from bot.records.schema import migrate
 
 BIG = BigInteger().with_variant(Integer(), "sqlite")
@@ -47,15 +49,40 @@ class Table(DeclarativeBase):
     type_annotation_map = {str: Text}  # noqa: RUF012  (SQLAlchemy's own way)
 
 
-def open_database(path: Path) -> Engine:
-    """Open the records, creating the file and bringing its schema up to date.
+def open_database(where: Path | str) -> Engine:
+    """Open the records and bring their schema up to date.
+
+    Args:
+        where: an SQLite file, which is created when it is missing, or the URL of a PostgreSQL
+            database (`bot.records.postgres`).
+
+    Raises:
+        RecordsError: they cannot be opened, are not a database, or are newer than this code.
+    """
+    if isinstance(where, Path):
+        return _open_file(where)
+    engine = postgres.connect(postgres.parsed(where), _json)
+    try:
+        migrate(engine)
+    except (RecordsError, SQLAlchemyError):
+        engine.dispose()
+        raise
+    return engine
+
+
+def title(engine: Engine) -> str:
+    """How the records are called where people read it, without user and password."""
+    if engine.dialect.name == "sqlite":
+        return f"SQLite file {engine.url.database}"
+    return postgres.title(engine.url)
+
+
+def _open_file(path: Path) -> Engine:
+    """Open an SQLite file, creating it when it is missing.
 
     The default rollback journal is kept: write-ahead logging is only safe against every
     crash with SQLite 3.51.3 or newer, which Python builds rarely carry. A damaged file is set
     aside, and what can be read of it is kept (`bot.records.mending`).
-
-    Raises:
-        RecordsError: the file cannot be opened, is not a database, or is newer than this code.
     """
     from bot.records import mending
 
@@ -64,7 +91,7 @@ def open_database(path: Path) -> Engine:
         mending.mend(path)
     except OSError as error:
         raise _unopened(path) from error
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, json_serializer=_json)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -88,3 +115,7 @@ def _unopened(path: Path) -> RecordsError:
         f"The records at {path} cannot be opened.",
         cure="Check that the disk has room and that the file is readable, or move it away.",
     )
+
+
+def _json(value: Any) -> str:
+    return storable(json.dumps(value, ensure_ascii=False))

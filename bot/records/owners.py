@@ -1,58 +1,54 @@
-"""Which processes that use the records are alive, told by file locks.
+"""Which processes that use the records are alive, told by a lock that each of them holds.
 
-A lock is let go by the operating system however its process ends, so a process that was killed
-is known to be gone, and one that runs beside this one is known to live.
+A lock is let go however its process ends, so a process that was killed is known to be gone, and
+one that runs beside this one, on this machine or another, is known to live.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from sqlalchemy import Engine
 
-from bot.errors import RecordsError
+from bot.records.locks import RecordsLock
 
 
 class Owner:
     """This process, as others see it while it lives.
 
     Args:
-        folder: where the lock files of all owners lie; shared by all processes.
+        engine: the records that all of them use.
 
     Raises:
-        RecordsError: its lock file cannot be written.
+        RecordsError: the database cannot be reached.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.name = uuid4().hex
-        self._lock = FileLock(_path(folder, self.name), thread_local=False)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except OSError as error:
-            raise RecordsError(
-                f"{folder} cannot be written to.", cure="Check its permissions and the disk."
-            ) from error
+        self._lock = _lock(engine, self.name)
+        self._lock.acquire(timeout_seconds=0)
+
+    def renew(self) -> None:
+        """Be alive again where a database that was started anew has forgotten it.
+
+        Raises:
+            RecordsError: the database cannot be reached.
+        """
+        self._lock.renew()
 
     def release(self) -> None:
         """Let go: from now on this owner counts as gone."""
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release(clear=True)
 
 
-def is_alive(folder: Path, name: str) -> bool:
-    """Whether the owner of this name still runs; what a gone one left is cleared away."""
-    path = _path(folder, name)
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            path.unlink(missing_ok=True)
-    except Timeout:
-        return True
-    return False
+def is_alive(engine: Engine, name: str) -> bool:
+    """Whether the owner of this name still runs; what a gone one left is cleared away.
+
+    Raises:
+        RecordsError: the database cannot be reached.
+    """
+    return _lock(engine, name).is_held()
 
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.lock"
+def _lock(engine: Engine, name: str) -> RecordsLock:
+    return RecordsLock(engine, f"owners/{name}")

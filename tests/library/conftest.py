@@ -99,10 +99,10 @@ def vectors(chroma: RunningChroma) -> Iterator[VectorStore]:
 
 @pytest.fixture
 def library(
-    tmp_path: Path, vectors: VectorStore, embedder: Embedder, reader: Reader
+    where: Path | str, tmp_path: Path, vectors: VectorStore, embedder: Embedder, reader: Reader
 ) -> Iterator[Library]:
     """An empty library over an empty knowledge folder."""
-    engine = open_database(tmp_path / "triptych.db")
+    engine = open_database(where)
     knowledge_dir = tmp_path / "knowledge"
     knowledge_dir.mkdir()
     keywords = KeywordIndex(engine)

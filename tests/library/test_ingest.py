@@ -27,6 +27,7 @@ from bot.library.library import Library
 from bot.library.reader import Reading
 from bot.library.retrieve import search
 from bot.records.documents import stored_document, stray_passage_ids
+from tests.postgres import on_both, on_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -301,6 +302,7 @@ def test_threads_take_turns(library: Library) -> None:
     assert set(_sync(library).values()) == {"unchanged"}
 
 
+@on_both
 def test_a_library_locked_for_too_long_says_so(
     library: Library, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +313,20 @@ def test_a_library_locked_for_too_long_says_so(
     with pytest.raises(LibraryError, match="changing the library"):
         list(add_uploads(library, [("b.md", b"# B\n\nText.\n")]))
     assert _results(steps) == {"wren.md": "ready"}
+
+
+@on_postgres
+def test_a_library_with_its_records_in_postgresql(library: Library, write: Write) -> None:
+    write("wren.md", WREN)
+    path = write("sub/heron.md", HERON)
+    assert _sync(library) == {"sub/heron.md": "ready", "wren.md": "ready"}
+    assert _sync(library) == {"sub/heron.md": "unchanged", "wren.md": "unchanged"}
+    assert _found(library, "litres Wren 3")[0] == "The Wren 3 holds 38 litres."
+    path.unlink()
+    assert _sync(library) == {"sub/heron.md": "removed", "wren.md": "unchanged"}
+    assert _results(rebuild(library)) == {"wren.md": "ready"}
+    forget(library, "wren.md")
+    assert documents(library) == []
 
 
 # -- Uploads and paths -------------------------------------------------------------------------

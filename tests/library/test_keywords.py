@@ -13,11 +13,12 @@ import pytest
 from bot.library import keywords
 from bot.library.keywords import K1, B, KeywordIndex, terms
 from bot.records.database import open_database
+from tests.postgres import on_both
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> Iterator[KeywordIndex]:
-    engine = open_database(tmp_path / "triptych.db")
+def index(where: Path | str) -> Iterator[KeywordIndex]:
+    engine = open_database(where)
     yield KeywordIndex(engine)
     engine.dispose()
 
@@ -44,12 +45,14 @@ def test_the_passage_with_the_rare_word_comes_first(index: KeywordIndex) -> None
     assert index.search("kiln thermocouples", 3)[0][0] == "b"
 
 
+@on_both
 def test_identifiers_are_told_apart(index: KeywordIndex) -> None:
     index.add({"w3": "The Wren 3 holds 38 litres.", "w4": "The Wren 4 holds 57 litres."})
     assert index.search("How much does a Wren-4 hold?", 1)[0][0] == "w4"
     assert index.search("How much does a wren 3 hold?", 1)[0][0] == "w3"
 
 
+@on_both
 def test_scores_are_bm25(index: KeywordIndex) -> None:
     index.add({"a": "kiln kiln glaze", "b": "glaze"})
     ((_, score),) = index.search("kiln", 5)
@@ -57,6 +60,7 @@ def test_scores_are_bm25(index: KeywordIndex) -> None:
     assert score == pytest.approx(0.6931 * 2 * 1.9 / (2 + 0.9 * (0.6 + 0.4 * 1.5)), rel=1e-3)
 
 
+@on_both
 def test_scores_of_chosen_passages_include_those_without_a_match(index: KeywordIndex) -> None:
     index.add({"a": "kiln", "b": "glaze"})
     scores = index.rank("kiln").scores(["a", "b", "unknown"])
@@ -70,6 +74,7 @@ def test_the_weight_of_a_query_counts_unknown_words(index: KeywordIndex) -> None
     assert index.rank("the of").weight == 0
 
 
+@on_both
 def test_adding_again_replaces(index: KeywordIndex) -> None:
     index.add({"a": "kiln"})
     index.add({"a": "glaze"})
@@ -77,6 +82,7 @@ def test_adding_again_replaces(index: KeywordIndex) -> None:
     assert [id_ for id_, _ in index.search("glaze", 5)] == ["a"]
 
 
+@on_both
 def test_deleted_passages_are_gone(index: KeywordIndex) -> None:
     index.add({"a": "kiln", "b": "kiln"})
     index.delete(["a", "unknown"])

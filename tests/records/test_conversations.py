@@ -12,12 +12,14 @@ from sqlalchemy import Engine
 from bot.errors import RecordsError
 from bot.records import conversations as records
 from bot.records.database import open_database
-from bot.records.owners import Owner, is_alive
+from tests.postgres import on_both
+
+pytestmark = on_both
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(tmp_path / "triptych.db")
+def engine(where: Path | str) -> Iterator[Engine]:
+    engine = open_database(where)
     yield engine
     engine.dispose()
 
@@ -149,17 +151,6 @@ def test_several_threads_may_write_at_once(engine: Engine) -> None:
 def test_a_broken_database_is_told_in_plain_words(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE answers")
-    with pytest.raises(RecordsError, match="cannot be read or written") as failure:
+    with pytest.raises(RecordsError, match=r"cannot be read or written|refused") as failure:
         records.turns(engine, "c")
     assert failure.value.cure
-
-
-def test_an_owner_is_alive_until_it_lets_go(tmp_path: Path) -> None:
-    owner, other = Owner(tmp_path), Owner(tmp_path)
-    assert is_alive(tmp_path, owner.name) and is_alive(tmp_path, other.name)
-    owner.release()
-    assert not is_alive(tmp_path, owner.name)
-    assert is_alive(tmp_path, other.name)
-    other.release()
-    assert not is_alive(tmp_path, "never there")
-    assert list(tmp_path.iterdir()) == []

@@ -26,6 +26,9 @@ from bot.records.documents import (
     stored_documents,
     stray_passage_ids,
 )
+from tests.postgres import on_both
+
+pytestmark = on_both
 
 DOCUMENT = StoredDocument(
     name="rules.md",
@@ -47,8 +50,8 @@ def _passages(sha256: str, number: int) -> list[StoredPassage]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(tmp_path / "triptych.db")
+def engine(where: Path | str) -> Iterator[Engine]:
+    engine = open_database(where)
     yield engine
     engine.dispose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -9,18 +10,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, make_url
 
 from bot.errors import RecordsError
 from bot.records import conversations, documents, schema
 from bot.records.database import open_database
 from bot.settings import ROOT
+from tests.postgres import Postgres
 
 WRITTEN_BY_0_1_0 = Path(__file__).with_name("written_by_0_1_0.sql")
+INSERT = re.compile(r"^INSERT .*;$", re.MULTILINE)
 
 COPY_A_TABLE = """
 import sqlalchemy as sa
@@ -55,6 +59,24 @@ def revision(engine: Engine) -> str | None:
         return schema.revision_of(connection)
 
 
+def postgres_engine(postgres: Postgres, *, schema_of: str) -> Engine:
+    """A new database with the schema of some revision."""
+    url = make_url(postgres.create()).set(drivername="postgresql+psycopg")
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, schema_of)
+        connection.commit()
+    return engine
+
+
+def booleans(statement: str) -> str:
+    """SQLite's 0 for `off_topic` as PostgreSQL writes it."""
+    return statement.replace("'[]',0,'[", "'[]',false,'[")
+
+
 def differences(engine: Engine) -> list[object]:
     """What is otherwise in the database than in the code."""
     with engine.connect() as connection:
@@ -80,11 +102,45 @@ def test_there_is_one_newest_revision_and_files_are_named_after_theirs() -> None
     assert all(name == known for name, known in names.items())
 
 
-def test_an_empty_database_gets_the_tables_that_the_code_declares(path: Path) -> None:
-    engine = open_database(path)
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+def test_an_empty_database_gets_the_tables_that_the_code_declares(
+    where: str, path: Path, request: pytest.FixtureRequest
+) -> None:
+    empty = path if where == "sqlite" else request.getfixturevalue("postgres").create()
+    engine = open_database(empty)
     assert differences(engine) == []
     assert revision(engine) == schema.newest_revision()
     engine.dispose()
+
+
+def test_a_postgresql_database_is_brought_up_to_date_with_its_rows(postgres: Postgres) -> None:
+    engine = postgres_engine(postgres, schema_of="0001")
+    with engine.begin() as connection:
+        # The order of the rows is that of the tables' names.
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        for statement in INSERT.findall(WRITTEN_BY_0_1_0.read_text(encoding="utf-8")):
+            connection.exec_driver_sql(booleans(statement).replace("%", "%%"))
+        # As if it were made without migrations.
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+    schema.migrate(engine)
+    assert differences(engine) == []
+    (turn,) = conversations.turns(engine, "c1")
+    assert [one.text for one in turn.answers] == ["It’s 1,450 pounds.", ""]
+    assert documents.stored_documents(engine)[0].modified_ns == 1_700_000_000_123_456_789
+    engine.dispose()
+
+
+def test_what_is_newer_or_of_others_in_postgresql_is_left_alone(postgres: Postgres) -> None:
+    url = postgres.create()
+    name = url.rpartition("/")[2]
+    postgres.execute("CREATE TABLE documents (id INTEGER PRIMARY KEY)", name)
+    with pytest.raises(RecordsError, match="of another program"):
+        open_database(url)
+    postgres.execute("DROP TABLE documents", name)
+    open_database(url).dispose()
+    postgres.execute("UPDATE alembic_version SET version_num = '9999'", name)
+    with pytest.raises(RecordsError, match="newer version of Triptych"):
+        open_database(url)
 
 
 def test_a_database_without_migrations_is_taken_over_with_its_rows(old: Path) -> None:
