@@ -55,15 +55,25 @@ class Answer:
             return ""
         self.called_tool = self.called_tool or bool(piece.get("tool_calls"))
         text = _text(piece.get("content")) or _text(piece.get("refusal"))
-        text = text[: max(0, self._most_bytes - self.size_bytes) + 1]
-        self._count(text or _text(piece.get("reasoning_content")) or _text(piece.get("reasoning")))
+        thought = _text(piece.get("reasoning_content")) or _text(piece.get("reasoning"))
+        return self.write(text) if text else self._count(thought)
+
+    def write(self, text: str) -> str:
+        """Take in text; what no answer is long enough for is left out.
+
+        Returns:
+            The text it adds.
+        """
+        text = _storable(text)[: max(0, self._most_bytes - self.size_bytes) + 1]
+        self._count(text)
         self.wrote = self.wrote or bool(text)
         return text
 
-    def _count(self, text: str) -> None:
+    def _count(self, text: str) -> str:
         if text:
             self.deltas += 1
             self.size_bytes += len(text.encode())
+        return ""
 
     def end(self) -> None:
         """Take in that the server has said everything, though maybe not why."""
@@ -117,11 +127,13 @@ def most_bytes(max_tokens: int) -> int:
 
 
 def _text(content: object) -> str:
-    """The text of a delta's content, which some servers send in parts; what no database or page
-    can hold is left out."""
+    """The text of a delta's content, which some servers send in parts."""
     if isinstance(content, list):
         parts = (part.get("text") for part in content if isinstance(part, dict))
         content = "".join(part for part in parts if isinstance(part, str))
-    if not isinstance(content, str):
-        return ""
-    return content.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    return _storable(content) if isinstance(content, str) else ""
+
+
+def _storable(text: str) -> str:
+    """Text without what no database or page can hold."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")

@@ -463,8 +463,7 @@ def _translated(
         ours = _failure(endpoint, error, answer, patience)
         if ours is None:
             raise
-        leaks = endpoint.key and endpoint.key in str(error)
-        raise ours from (None if leaks else error)
+        raise ours from failures.origin(endpoint, error)
 
 
 def _failure(

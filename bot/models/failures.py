@@ -101,7 +101,7 @@ def refused(
             return ModelTimeout(f"The server of {who} did not answer in time.", cure=_TRY_AGAIN)
         case 429:
             return ModelUnavailable(
-                f"The server of {who} gets more requests than it allows.",
+                f"The server of {who} is busy: it gets more requests than it allows.",
                 cure=_when(retry_after_seconds(headers)),
             )
         case 502 | 503 | 529:
@@ -327,6 +327,11 @@ def withheld(endpoint: Endpoint) -> ModelError:
     )
 
 
+def origin(endpoint: Endpoint, error: BaseException) -> BaseException | None:
+    """What a log may keep as the origin of an error of ours: nothing that repeats the key."""
+    return None if redacted(str(error), endpoint.key) != str(error) else error
+
+
 # --- words ------------------------------------------------------------------------------------
 
 
@@ -386,7 +391,7 @@ def _who(endpoint: Endpoint) -> str:
 
 def _host(endpoint: Endpoint) -> str:
     """The host with its port, without the user name and password that an address may carry."""
-    return urlsplit(endpoint.base_url).netloc.rpartition("@")[2] or endpoint.base_url
+    return urlsplit(endpoint.base_url).netloc.rpartition("@")[2] or endpoint.provider or "?"
 
 
 def _address(endpoint: Endpoint) -> str:

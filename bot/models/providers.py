@@ -12,9 +12,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from bot.errors import ModelError, ModelProtocolError, ModelTimeout, ModelUnavailable
+from bot.errors import ModelError, ModelTimeout, ModelUnavailable
 from bot.messages import Message
 from bot.models import failures
+from bot.models.answer import Answer
 from bot.models.client import (
     Completion,
     Delta,
@@ -22,6 +23,7 @@ from bot.models.client import (
     Sampling,
     estimated_tokens,
 )
+from bot.models.patience import Patience
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 
@@ -37,24 +39,26 @@ async def stream(
         ModelError: the provider's package is missing, or whatever the provider says.
     """
     model = await asyncio.to_thread(_chat_model, endpoint, sampling, timeout_seconds)
+    answer, patience = Answer(sampling.max_tokens), Patience(timeout_seconds)
     reason = ""
-    prompt_tokens = answer_tokens = deltas = 0
-    async with aclosing(_parts(endpoint, model, messages, timeout_seconds)) as parts:
+    prompt_tokens = answer_tokens = 0
+    async with aclosing(_parts(endpoint, model, messages, patience)) as parts:
         async for part in parts:
-            if part.text:
-                deltas += 1
-                yield Delta(str(part.text))
+            if text := answer.write(str(part.text)):
+                patience.progress()
+                yield Delta(text)
             reason = _finish_reason(part.response_metadata) or reason
             usage = part.usage_metadata or {}
             prompt_tokens += usage.get("input_tokens", 0)
             answer_tokens += usage.get("output_tokens", 0)
+            if answer.is_overlong:
+                reason, answer_tokens = "length", answer.tokens
+                break
     if not (reason or answer_tokens):
-        raise ModelProtocolError(
-            f"The answer of {endpoint.model} was cut off.", cure="Try the question again."
-        )
+        raise failures.cut_off(endpoint)
     yield Completion(
         prompt_tokens or estimated_tokens(messages),
-        answer_tokens or deltas,
+        answer_tokens or answer.tokens,
         "length" if reason.lower() in _LENGTH_REASONS else "stop",
     )
 
@@ -73,22 +77,22 @@ def context_tokens(endpoint: Endpoint) -> int | None:
 
 
 async def _parts(
-    endpoint: Endpoint, model: Any, messages: Sequence[Message], timeout_seconds: float
+    endpoint: Endpoint, model: Any, messages: Sequence[Message], patience: Patience
 ) -> AsyncGenerator[Any]:
     """The parts of an answer as LangChain gives them, with every error made one of ours."""
     asked = [(message.role, message.content) for message in messages]
     try:
         async with aclosing(model.astream(asked)) as parts:
-            while True:
-                async with asyncio.timeout(timeout_seconds):
-                    part = await anext(parts, None)
-                if part is None:
-                    return
+            while (part := await patience.wait(anext(parts, None))) is not None:
                 yield part
     except GeneratorExit:
         raise
+    except TimeoutError as error:
+        raise failures.silent(
+            endpoint, patience.seconds, tokens=patience.tokens, is_trickle=patience.is_trickle
+        ) from error
     except Exception as error:
-        raise _translated(endpoint, error) from error
+        raise _translated(endpoint, error) from failures.origin(endpoint, error)
 
 
 def _chat_model(endpoint: Endpoint, sampling: Sampling, timeout_seconds: float) -> Any:
@@ -113,7 +117,7 @@ def _chat_model(endpoint: Endpoint, sampling: Sampling, timeout_seconds: float) 
                 f"There is no provider named {endpoint.provider}.",
                 cure="Write one that LangChain knows: openai, anthropic, ollama, groq …",
             ) from error
-        raise _translated(endpoint, error) from error
+        raise _translated(endpoint, error) from failures.origin(endpoint, error)
 
 
 def _parameters(endpoint: Endpoint, sampling: Sampling, timeout_seconds: float) -> dict[str, Any]:
@@ -155,19 +159,18 @@ def _translated(endpoint: Endpoint, error: Exception) -> ModelError:
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
-    if isinstance(error, TimeoutError) or "Timeout" in kinds:
+    if "Timeout" in kinds:
         return ModelTimeout(
             f"{who} did not answer in time.",
             cure="Try again; TRIPTYCH_ANSWER_TIMEOUT_SECONDS allows more patience.",
         )
-    if status in (401, 403):
-        return ModelUnavailable(f"The server of {who} refused the key.")
-    if status == 404:
-        return ModelUnavailable(f"The server does not know {who}.")
-    if status in (429, 502, 503, 529):
-        return ModelUnavailable(f"The server of {who} is busy.", cure="Try again.")
     if "Connect" in kinds:
         return ModelUnavailable(f"The server of {who} cannot be reached.", cure="Is it running?")
-    said = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    said = failures.redacted(said, endpoint.key)
-    return ModelProtocolError(f"The server of {who} failed: {said}")
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    body = getattr(error, "body", None)
+    return failures.refused(
+        endpoint,
+        status if isinstance(status, int) else 0,
+        body if isinstance(body, dict) else {"message": said},
+        getattr(response, "headers", {}),
+    )

@@ -63,6 +63,14 @@ def test_an_answer_that_reached_its_longest_length_says_so() -> None:
         assert spoken(site.base_url)[-1] == Completion(21, 2, "length")
 
 
+def test_an_answer_far_beyond_its_length_is_cut_off() -> None:
+    with serving(lambda _: Answer(lines=[line(" more")] * 500)) as site:
+        *deltas, end = spoken(site.base_url)
+    assert isinstance(end, Completion)
+    assert end.finish_reason == "length"
+    assert len(deltas) == end.answer_tokens < 100
+
+
 def test_an_answer_that_was_cut_off_is_not_whole() -> None:
     answer = Answer(lines=[line("Nine")])
     with serving(lambda _: answer) as site, pytest.raises(ModelProtocolError, match="cut off"):
