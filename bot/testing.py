@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any
 
 from bot.messages import Message
-from bot.models.catalog import AdapterRef, ModelProfile, Weights
+from bot.models.catalog import AdapterRef, ModelProfile, Origin, Weights
 from bot.models.client import Endpoint
 
 MODEL_NAME = "scripted"
@@ -130,6 +130,7 @@ class ScriptedModel:
         always: answers every request that no reply of the script is left for.
         profile: what prompts are told about the model.
         port: 0 for any free one.
+        adapters: the adapters that the server lists, as vLLM does.
         name: how settings and pages spell it; its server calls it the same.
         places: how many answers are asked of it at once; 0 for any number.
 
@@ -144,6 +145,7 @@ class ScriptedModel:
         default_factory=lambda: Weights(MODEL_NAME, Path("scripted.gguf"), "0" * 64, 0)
     )
     name: str = MODEL_NAME
+    adapters: tuple[str, ...] = ()
     places: int = 0
     requests: list[Request] = field(default_factory=list)
     cancelled: list[Request] = field(default_factory=list)
@@ -200,6 +202,11 @@ class ScriptedModel:
     def identity(self) -> str:
         """The SHA-256 of the weights that it does not have."""
         return self.weights.sha256
+
+    @property
+    def origin(self) -> Origin:
+        """Its own address."""
+        return Origin("server", f"http://127.0.0.1:{self.port}/v1")
 
     def adapter_names(self) -> list[str]:
         """None of its own: whatever adapter is asked for answers."""
@@ -267,10 +274,17 @@ class ScriptedModel:
             await response.json({"prompt": _template(body["messages"])})
         elif path == "/tokenize":
             await response.json({"tokens": list(range(len(_pieces(body["content"]))))})
+        elif path == "/v1/models":
+            await response.json({"object": "list", "data": self._listed()})
         elif path == "/v1/chat/completions":
             await _unless_disconnected(reader, self._chat(_request(body), response))
         else:
             await response.error(404, f"There is no {path}")
+
+    def _listed(self) -> list[dict[str, object]]:
+        own: dict[str, object] = {"id": self.name, "object": "model", "owned_by": "scripted"}
+        adapters = [{**own, "id": one, "parent": self.name} for one in self.adapters]
+        return [own | {"max_model_len": self.profile.context_tokens}, *adapters]
 
     async def _chat(self, request: Request, response: _Response) -> None:
         self.requests.append(request)

@@ -23,7 +23,7 @@ from bot.models.registry import Models
 from bot.records.database import open_database
 from bot.services import Services
 from bot.settings import ROOT, Settings
-from bot.testing import ScriptedModel
+from bot.testing import KEY, ScriptedModel
 
 PASSAGE = Passage(
     id="0123456789abcdef-0000",
@@ -81,8 +81,8 @@ def scripted_models(*models: ScriptedModel, engine: Engine) -> Models:
     by_name: dict[str, Model] = {one.name: one for one in models}
     main, *others = by_name
     workshop = Workshop(
-        servers=cast(Any, None),
-        keys=Keys({}),
+        servers=cast(Any, SimpleNamespace(ports=frozenset)),
+        keys=Keys({"TRIPTYCH_KEY_127_0_0_1": KEY}),
         context_tokens=4096,
         threads=1,
         remote_context_tokens=4096,

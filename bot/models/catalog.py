@@ -80,6 +80,25 @@ class ModelProfile:
         return (prompt_tokens * prompt_price + answer_tokens * answer_price) / 1_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model comes from, for a person to read. Never a key.
+
+    Args:
+        kind: "weights" on this machine, a "server" of the OpenAI protocol, or the name of a
+            provider.
+        address: the server's base URL, or the name of the file of weights; empty when the
+            provider decides.
+        key_variable: the variable that its key is read from; empty when it needs none.
+        key_is_set: there is something in that variable.
+    """
+
+    kind: str
+    address: str
+    key_variable: str = ""
+    key_is_set: bool = False
+
+
 class Model(Protocol):
     """A model that answers, alone or with an adapter, behind a server."""
 
@@ -98,6 +117,10 @@ class Model(Protocol):
     @property
     def identity(self) -> str:
         """What it is, for fingerprints: the SHA-256 of local weights, else "name@host"."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from."""
 
     def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
         """Where it answers; may block while a server starts or is asked about itself.

@@ -406,10 +406,15 @@ class _Clients:
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
 
 
+async def load() -> None:
+    """Import the protocol's library: half a second the first time, in which answers go on."""
+    if "openai" not in sys.modules:
+        await asyncio.to_thread(import_module, "openai")
+
+
 async def _client(endpoint: Endpoint) -> AsyncOpenAI:
     """The HTTP client of this event loop and endpoint, so that connections are reused."""
-    if "openai" not in sys.modules:  # half a second, in which other answers go on
-        await asyncio.to_thread(import_module, "openai")
+    await load()
     loop = asyncio.get_running_loop()
     if loop not in _clients:
         clients = _clients[loop] = _Clients()

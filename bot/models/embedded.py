@@ -11,6 +11,7 @@ from bot.models.catalog import (
     AdapterRef,
     AdapterWeights,
     ModelProfile,
+    Origin,
     RemoteAdapter,
     Weights,
     verify,
@@ -65,6 +66,11 @@ class EmbeddedModel:
     def identity(self) -> str:
         """The SHA-256 of the weights."""
         return self.weights.sha256
+
+    @property
+    def origin(self) -> Origin:
+        """The file of the weights."""
+        return Origin("weights", self.weights.path.name)
 
     def adapter_names(self) -> list[str]:
         """None: the adapters of local weights are folders on this machine."""

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from bot.errors import ServerError, WeightsError
-from bot.models.catalog import AdapterRef, ModelProfile, Weights
+from bot.models.catalog import AdapterRef, ModelProfile, Origin, Weights
 from bot.models.client import Endpoint
 from bot.models.embedded import EmbeddedModel
 from bot.models.header import Header, read_header
@@ -112,6 +112,11 @@ class LocalModel(EmbeddedModel):
         self.path = path
         self._most_context_tokens = context_tokens
         self._known_files = known_files
+
+    @property
+    def origin(self) -> Origin:
+        """The file, which need not be there."""
+        return Origin("weights", self.path.name)
 
     @property
     def weights(self) -> Weights:

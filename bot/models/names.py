@@ -18,8 +18,8 @@ from bot.models.catalog import (
 )
 from bot.models.client import Endpoint
 from bot.models.embedded import EmbeddedModel
-from bot.models.hub import Hub, HubModel
-from bot.models.keys import Keys
+from bot.models.hub import PREFIX, Hub, HubModel
+from bot.models.keys import OPENAI_KEY, Keys, variable_for
 from bot.models.local import KnownFiles, LocalModel
 from bot.models.prices import offer
 from bot.models.remote import PASSAGES, RemoteModel
@@ -75,9 +75,7 @@ class Workshop:
         if name == EMBEDDED_NAME:
             return self._embedded()
         if kind == "hf":
-            return HubModel(
-                name, self.hub, self._known_files(), self.servers, self.context_tokens, self.threads
-            )
+            return self._hub_file(name)
         if kind == "gguf" or name.lower().endswith(".gguf"):
             path = Path(rest if kind == "gguf" else name).expanduser().absolute()
             return LocalModel(
@@ -94,11 +92,14 @@ class Workshop:
         )
 
     def make_added(self, record: ModelRecord) -> Model:
-        """The model that a record of the page stands for.
+        """The model that a record of the page stands for: a server, or a file of a hub.
 
         Raises:
             AddressRefused: its address is not one that may be called.
+            WeightsError: it names no file of a hub.
         """
+        if record.model.startswith(PREFIX) and not record.base_url:
+            return self._hub_file(record.model)
         AddressPolicy().check_url(record.base_url)
         endpoint = Endpoint(record.base_url, self.keys.for_address(record.base_url), record.model)
         profile = ModelProfile(
@@ -114,7 +115,13 @@ class Workshop:
             endpoint,
             profile,
             policy=self.policy,
+            key_variable=variable_for(record.base_url),
             fixed_context=record.context_tokens is not None,
+        )
+
+    def _hub_file(self, name: str) -> HubModel:
+        return HubModel(
+            name, self.hub, self._known_files(), self.servers, self.context_tokens, self.threads
         )
 
     def _known_files(self) -> KnownFiles:
@@ -141,7 +148,7 @@ class Workshop:
             prompt_price_per_million=known.prompt_price_per_million if known else None,
             answer_price_per_million=known.answer_price_per_million if known else None,
         )
-        return RemoteModel(name, endpoint, profile)
+        return RemoteModel(name, endpoint, profile, key_variable=OPENAI_KEY)
 
     def _provider(self, name: str, provider: str, model: str) -> RemoteModel:
         """A model that LangChain speaks to."""
@@ -162,4 +169,4 @@ class Workshop:
             prompt_price_per_million=None,
             answer_price_per_million=None,
         )
-        return RemoteModel(name, endpoint, profile)
+        return RemoteModel(name, endpoint, profile, key_variable=variable)

@@ -109,6 +109,16 @@ class Models:
         self._make_added(record)
         put_model(self._engine, record)
 
+    def listed_at(self, base_url: str) -> tuple[str, ...]:
+        """The model names that a server at an address lists; none when it cannot be asked. May
+        block for some seconds.
+
+        Raises:
+            AddressRefused: the address is not one that may be called.
+        """
+        asked = self._make_added(ModelRecord(name=base_url, base_url=base_url, model=""))
+        return asked.listing().models if isinstance(asked, RemoteModel) else ()
+
     def remove(self, name: str) -> None:
         """Take a model out that was added on the page.
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bot.errors import ModelError, ModelUnavailable
 from bot.models import client
 from bot.models.addresses import AddressPolicy
-from bot.models.catalog import AdapterRef, AdapterWeights, ModelProfile
+from bot.models.catalog import AdapterRef, AdapterWeights, ModelProfile, Origin
 from bot.models.client import Endpoint
 
 PASSAGES = 4
@@ -58,6 +58,7 @@ class RemoteModel:
         endpoint: where it answers.
         profile: what is known without asking the server.
         policy: what may be connected to at this moment; None when the address is the operator's.
+        key_variable: the variable that the endpoint's key was read from.
         fixed_context: the profile's context was chosen by a person; the server is not believed.
     """
 
@@ -68,12 +69,14 @@ class RemoteModel:
         profile: ModelProfile,
         *,
         policy: Callable[[], AddressPolicy] | None = None,
+        key_variable: str = "",
         fixed_context: bool = False,
     ) -> None:
         self.name = name
         self.title = profile.name
         self._endpoint = endpoint
         self._policy = policy
+        self._key_variable = key_variable
         self._profile = profile
         self._fixed_context = fixed_context
         self._listing = Listing()
@@ -93,6 +96,16 @@ class RemoteModel:
         """The model's name at its host: what a server runs under that name only it knows."""
         host = urlsplit(self._endpoint.base_url).netloc.rpartition("@")[2]
         return f"{self._endpoint.model}@{host or self._endpoint.provider}"
+
+    @property
+    def origin(self) -> Origin:
+        """The server, or the provider who knows it."""
+        return Origin(
+            kind=self._endpoint.provider or "server",
+            address=self._endpoint.base_url,
+            key_variable=self._key_variable,
+            key_is_set=bool(self._endpoint.key),
+        )
 
     def endpoint(self, adapter: AdapterRef | None = None) -> Endpoint:
         """Where it answers; the server is asked about itself first, for a second at most.
@@ -153,6 +166,7 @@ async def _ask(endpoint: Endpoint) -> Listing:
         import bot.models.providers as providers
 
         return Listing(context_tokens=await asyncio.to_thread(providers.context_tokens, endpoint))
+    await client.load()  # its time is not the server's
     async with asyncio.timeout(DISCOVERY_SECONDS):
         listed = await client.listed_models(endpoint)
         own = next((one for one in listed if one.get("id") == endpoint.model), {})

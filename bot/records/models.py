@@ -30,12 +30,12 @@ class ModelTable(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
-    """A model of a server that speaks the OpenAI protocol.
+    """A model of a server that speaks the OpenAI protocol, or a file of a model hub.
 
     Args:
         name: what a person calls it.
-        base_url: of the protocol, such as "http://127.0.0.1:11434/v1".
-        model: what the server calls it.
+        base_url: of the protocol, such as "http://127.0.0.1:11434/v1"; empty for a file of a hub.
+        model: what the server calls it; for a file of a hub "hf:owner/repository/file.gguf".
         context_tokens: the longest conversation; None asks the server.
         prompt_price_per_million: in US dollars for a million prompt tokens; None when unknown.
         answer_price_per_million: in US dollars for a million answer tokens; None when unknown.

@@ -7,7 +7,7 @@ from streamlit.navigation.page import Page
 
 from bot.errors import TriptychError
 from bot.services import Services, missing_parts
-from bot.ui import chat, house, knowledge, setup, text, theme
+from bot.ui import chat, house, knowledge, models, setup, text, theme
 
 
 def main() -> None:
@@ -31,6 +31,9 @@ def _chosen_page(services: Services) -> Page:
     def knowledge_page() -> None:
         knowledge.page(services)
 
+    def models_page() -> None:
+        models.page(services)
+
     return st.navigation(
         [
             st.Page(chat_page, title="Chat", icon=":material/forum:", url_path="", default=True),
@@ -40,6 +43,7 @@ def _chosen_page(services: Services) -> Page:
                 icon=":material/library_books:",
                 url_path="knowledge",
             ),
+            st.Page(models_page, title="Models", icon=":material/neurology:", url_path="models"),
         ],
         position="top",
     )

@@ -98,7 +98,7 @@ def test_hello_to_a_model_that_answers(engine: Engine, tmp_path: Path) -> None:
 
     assert status.reachable
     assert "Hello there." in status.detail
-    assert status.context_tokens == 6000
+    assert status.context_tokens == 4096  # as its server says
     assert status.seconds > 0
 
 
