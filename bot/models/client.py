@@ -11,7 +11,7 @@ import math
 import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -308,7 +308,7 @@ async def token_probabilities(
     Raises:
         ModelError: the server cannot say.
     """
-    with _translated(endpoint):
+    async with _quickly(endpoint):
         client = await _client(endpoint)
         answer = await client.chat.completions.create(
             model=endpoint.model,
@@ -332,7 +332,7 @@ async def listed_models(endpoint: Endpoint) -> list[dict[str, Any]]:
     Raises:
         ModelError: the server cannot say.
     """
-    with _translated(endpoint):
+    async with _quickly(endpoint):
         client = await _client(endpoint)
         page = await client.models.list(timeout=_timeout(QUICK_TIMEOUT_SECONDS))
         return [one.to_dict() for one in page.data or ()]
@@ -346,7 +346,7 @@ async def server_facts(endpoint: Endpoint, path: str) -> dict[str, Any]:
     """
     import httpx2
 
-    with _translated(endpoint):
+    async with _quickly(endpoint):
         client = await _client(endpoint)
         response = await client.get(
             f"{_root(endpoint)}/{path}",
@@ -367,7 +367,7 @@ async def _post(endpoint: Endpoint, path: str, body: dict[str, Any]) -> Any:
     """Ask one of llama.cpp's own endpoints, which lie beside those of the protocol."""
     import httpx2
 
-    with _translated(endpoint):
+    async with _quickly(endpoint):
         client = await _client(endpoint)
         response = await client.post(
             f"{_root(endpoint)}/{path}",
@@ -469,6 +469,14 @@ def _translated(
         if ours is None:
             raise
         raise ours from failures.origin(endpoint, error)
+
+
+@asynccontextmanager
+async def _quickly(endpoint: Endpoint) -> AsyncGenerator[None]:
+    """Give a server that is asked for no answer a short time for the whole of what it says."""
+    with _translated(endpoint):
+        async with asyncio.timeout(QUICK_TIMEOUT_SECONDS):
+            yield
 
 
 def _failure(
