@@ -23,7 +23,6 @@ from bot.chat import prompts
 from bot.chat.strategies import strategy
 from bot.errors import TriptychError
 from bot.library.ingest import documents, passages
-from bot.library.vectors import chroma_spec
 from bot.messages import Message
 from bot.models import client
 from bot.models.catalog import EMBEDDED_NAME, verify
@@ -237,7 +236,10 @@ def _model_server(services: Services) -> Part:
 
 
 def _vector_server(services: Services) -> Part:
-    address = services.servers.address(chroma_spec(services.settings.data_dir))
+    from bot.services import chroma_address
+
+    address = chroma_address(services.settings, services.servers)
+    services.library.vectors.present(["anything"])
     return Part("vector server", f"chroma {version('chromadb')}", address.base_url)
 
 

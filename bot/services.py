@@ -30,7 +30,7 @@ from bot.library.ingest import Ingested, Progress, sync_folder
 from bot.library.keywords import KeywordIndex
 from bot.library.library import Library
 from bot.library.retrieve import Retrieval, retrieve
-from bot.library.vectors import VectorStore, chroma_folder, chroma_spec
+from bot.library.vectors import VectorStore, chroma_at, chroma_folder, chroma_spec
 from bot.models.catalog import (
     EMBEDDED_NAME,
     AdapterRef,
@@ -47,8 +47,9 @@ from bot.models.keys import Keys
 from bot.models.names import Workshop
 from bot.models.registry import Models
 from bot.records.database import open_database
+from bot.records.identity import identity
 from bot.records.mending import examine, when_mended
-from bot.servers import Servers
+from bot.servers import ServerAddress, Servers
 from bot.settings import Settings, read_variables
 from bot.tuning.adapters import Adapter
 from bot.tuning.adapters import adapter as read_adapter
@@ -316,7 +317,7 @@ class Services:
     def _first_sync(self) -> Iterator[Progress | Ingested]:
         """One after the other: the page that is being drawn meanwhile needs the processor too."""
         with suppress(ServerError):  # a damaged index, for one: `sync_folder` sees to it
-            self.servers.address(chroma_spec(self.settings.data_dir))
+            chroma_address(self.settings, self.servers)
         examine(self.engine)
         self.library.embedder.warm_up()
         yield from sync_folder(self.library)
@@ -366,12 +367,9 @@ def open_services(
     )
     main, *others = settings.model_names
     models = Models(main, [*others, EMBEDDED_NAME], workshop.make, workshop.make_added, engine)
-    chroma = chroma_spec(settings.data_dir)
     library = Library(
         engine=engine,
-        vectors=VectorStore(
-            lambda: servers.address(chroma), lambda: _set_chroma_aside(servers, settings.data_dir)
-        ),
+        vectors=_vector_store(settings, servers, engine),
         keywords=KeywordIndex(engine),
         embedder=Embedder(),
         knowledge_dir=settings.knowledge_dir,
@@ -382,6 +380,28 @@ def open_services(
     )
     when_mended(engine, services.sync)
     return services
+
+
+def chroma_address(settings: Settings, servers: Servers) -> ServerAddress:
+    """Where Chroma is: the server of the settings, or our own, which is started when needed.
+
+    Raises:
+        ServerError: our own cannot be started.
+        SettingsError: the address in the settings is wrong.
+    """
+    if settings.chroma_url:
+        return chroma_at(settings.chroma_url, settings.chroma_token.get_secret_value())
+    return servers.address(chroma_spec(settings.data_dir))
+
+
+def _vector_store(settings: Settings, servers: Servers, engine: Engine) -> VectorStore:
+    if not settings.chroma_url:
+        return VectorStore(
+            lambda: chroma_address(settings, servers),
+            lambda: _set_chroma_aside(servers, settings.data_dir),
+        )
+    address = chroma_address(settings, servers)
+    return VectorStore(lambda: address, collection=f"triptych-{identity(engine)}")
 
 
 def _set_chroma_aside(servers: Servers, data_dir: Path) -> Path | None:

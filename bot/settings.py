@@ -38,6 +38,12 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="PostgreSQL for the records; empty means a file in the data directory.",
     )
+    chroma_url: str = Field(
+        default="", description="A Chroma server started by others; empty means one of our own."
+    )
+    chroma_token: SecretStr = Field(
+        default=SecretStr(""), description="Sent to that server as a bearer token."
+    )
     knowledge_dir: Path = Field(
         default=Path("knowledge"), description="The documents; uploads land here."
     )

@@ -15,10 +15,10 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.errors import ServerError, VectorStoreError
+from bot.errors import ServerError, SettingsError, VectorStoreError
 from bot.servers import ServerAddress, ServerSpec
 
-_COLLECTION = "passages"
+COLLECTION = "passages"
 _IDS_PER_REQUEST = 1000
 TIMEOUT_SECONDS = 60.0
 
@@ -57,6 +57,30 @@ def chroma_spec(data_dir: Path) -> ServerSpec:
     )
 
 
+def chroma_at(url: str, token: str = "") -> ServerAddress:
+    """A Chroma server that was started by others.
+
+    Args:
+        url: such as "https://chroma.example:8000".
+        token: sent as a bearer token; empty for none.
+
+    Raises:
+        SettingsError: the URL is not one of a web server.
+    """
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    # A password in it would be shown, and Chroma's client knows no path.
+    if not sound or parts.username is not None or parts.path.strip("/") or parts.query:
+        raise SettingsError(
+            "TRIPTYCH_CHROMA_URL is not the address of a Chroma server.",
+            cure="Write it as http://HOST:8000; a token goes into TRIPTYCH_CHROMA_TOKEN.",
+        )
+    return ServerAddress(url.rstrip("/"), token)
+
+
 class VectorStore:
     """One collection of passage vectors, all made by one embedder.
 
@@ -65,6 +89,7 @@ class VectorStore:
 
     Args:
         address: says where the server is, starting it when needed.
+        collection: its name, for a server that others use, too.
         set_aside: moves the server's whole folder away and says where to; None when the server
             is not ours to do that with.
     """
@@ -73,8 +98,11 @@ class VectorStore:
         self,
         address: Callable[[], ServerAddress],
         set_aside: Callable[[], Path | None] | None = None,
+        *,
+        collection: str = COLLECTION,
     ) -> None:
         self._address = address
+        self._name = collection
         self._set_aside = set_aside
         self._lock = threading.Lock()
         self._base_url = ""
@@ -95,12 +123,12 @@ class VectorStore:
         """
 
         def request(client: Any) -> bool:
-            existing = _existing(client)
+            existing = _existing(client, self._name)
             foreign = existing is not None and _embedder_of(existing) != embedder
             if foreign:
-                client.delete_collection(_COLLECTION)
+                client.delete_collection(self._name)
             self._collection = client.get_or_create_collection(
-                _COLLECTION,
+                self._name,
                 metadata={"embedder": embedder},
                 configuration={"hnsw": {"space": "cosine"}},
                 embedding_function=None,
@@ -117,8 +145,8 @@ class VectorStore:
         """
 
         def request(client: Any) -> None:
-            if _existing(client) is not None:
-                client.delete_collection(_COLLECTION)
+            if _existing(client, self._name) is not None:
+                client.delete_collection(self._name)
             self._collection = None
 
         self._ask(request)
@@ -329,6 +357,11 @@ class VectorStore:
             except (ChromaError, httpx.HTTPError, ValueError, RuntimeError) as error:
                 failure = error
                 self.close()
+        if self._name != COLLECTION:
+            raise VectorStoreError(
+                f"The Chroma server at {self._address().base_url} failed: {_first_line(failure)}",
+                cure="Check that it runs, and TRIPTYCH_CHROMA_URL; then try again.",
+            ) from failure
         raise VectorStoreError(
             f"The vector store (Chroma) failed: {_first_line(failure)}",
             cure="Try again: it is started again when it has stopped. "
@@ -357,7 +390,7 @@ class VectorStore:
         """The collection, or nothing when there is none yet."""
         collection = self._collection
         if collection is None:
-            collection = self._collection = _existing(client)
+            collection = self._collection = _existing(client, self._name)
         return collection
 
 
@@ -370,7 +403,7 @@ def _client(server: ServerAddress) -> Any:
     _reach_directly(host)
     client = chromadb.HttpClient(
         host=host,
-        port=address.port or 80,
+        port=address.port or (443 if address.scheme == "https" else 80),
         ssl=address.scheme == "https",
         headers={"Authorization": f"Bearer {server.key}"} if server.key else None,
         settings=Settings(anonymized_telemetry=False),
@@ -393,11 +426,11 @@ def _reach_directly(host: str) -> None:
             os.environ[variable] = f"{hosts},{host}".lstrip(",")
 
 
-def _existing(client: Any) -> Any:
+def _existing(client: Any, name: str) -> Any:
     from chromadb.errors import NotFoundError
 
     try:
-        return client.get_collection(_COLLECTION, embedding_function=None)
+        return client.get_collection(name, embedding_function=None)
     except NotFoundError:
         return None
 

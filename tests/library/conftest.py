@@ -29,9 +29,9 @@ class RunningChroma:
         self.base_url = ""
         self.start()
 
-    def start(self) -> None:
+    def start(self, port: int | None = None) -> None:
         spec = chroma_spec(self._data_dir)
-        port = _free_port()
+        port = port or _free_port()
         self.base_url = f"http://127.0.0.1:{port}"
         command = [
             part.replace("{host}", "127.0.0.1").replace("{port}", str(port))

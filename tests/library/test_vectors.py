@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
 import numpy as np
 import pytest
 
-from bot.errors import ServerError, VectorStoreError
-from bot.library.vectors import VectorStore
+from bot.errors import ServerError, SettingsError, VectorStoreError
+from bot.library.vectors import VectorStore, chroma_at
 from bot.servers import ServerAddress
 from tests.library.conftest import RunningChroma
 
@@ -103,3 +107,71 @@ def test_a_server_that_cannot_be_started_keeps_its_reason() -> None:
 
     with pytest.raises(VectorStoreError, match=r"ended at its start\. Free some disk"):
         VectorStore(address).present(["a"])
+
+
+def test_two_triptychs_share_a_chroma_server_that_others_started(chroma: RunningChroma) -> None:
+    address = chroma_at(chroma.base_url + "/")
+    one = VectorStore(lambda: address, collection="triptych-one")
+    other = VectorStore(lambda: address, collection="triptych-other")
+    _fill(one)
+    assert other.present(["a"]) == set()
+    _fill(other, embedder="e2")
+    other.clear()
+    assert one.present(["a", "b", "c"]) == {"a", "b", "c"}
+    one.clear()
+    one.close()
+    other.close()
+
+
+def test_a_chroma_server_that_is_away_is_named_with_the_setting() -> None:
+    address = chroma_at("http://127.0.0.1:9", "a-token")
+    store = VectorStore(lambda: address, collection="triptych-one")
+    with pytest.raises(VectorStoreError, match=r"server at http://127\.0\.0\.1:9 ") as failure:
+        store.present(["a"])
+    assert "TRIPTYCH_CHROMA_URL" in failure.value.cure
+    assert "a-token" not in f"{failure.value!r} {address!r}"
+
+
+def test_a_chroma_server_is_found_again_when_it_is_back(tmp_path: Path) -> None:
+    server = RunningChroma(tmp_path)
+    port = int(server.base_url.rpartition(":")[2])
+    address = chroma_at(server.base_url)
+    store = VectorStore(lambda: address, collection="triptych-one")
+    _fill(store)
+    server.stop()
+    with pytest.raises(VectorStoreError):
+        store.present(["a"])
+    server.start(port)
+    assert store.present(["a"]) == {"a"}
+    store.close()
+    server.stop()
+
+
+def test_its_token_is_sent(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = chroma_at(f"http://127.0.0.1:{server.server_port}", "a-token")
+        with pytest.raises(VectorStoreError) as failure:
+            VectorStore(lambda: address, collection="triptych-one").present(["a"])
+        server.shutdown()
+    assert set(seen) == {"Bearer a-token"}
+    assert "a-token" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["chroma:8000", "file:///etc/passwd", "https://:1", "http://u:p@h:1", "http://h:1/path"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="TRIPTYCH_CHROMA_URL") as failure:
+        chroma_at(url)
+    assert url not in str(failure.value)
