@@ -163,6 +163,13 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
         type=_strategy_name,
         help="prompt, few-shot, rag, adapter or hybrid; repeat it for several (default: all five)",
     )
+    ask.add_argument(
+        "--model",
+        metavar="NAME",
+        action="append",
+        help="which model answers, as `models` lists it or as a setting would spell it; repeat it "
+        "for several side by side (default: TRIPTYCH_MODEL)",
+    )
     ask.add_argument("--adapter", metavar="NAME", help="which adapter answers (see `adapters`)")
     ask.add_argument(
         "--temperature", type=_number(float, 0.0, 2.0), help="0 always takes the likeliest word"
@@ -205,6 +212,11 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
     train.add_argument("--seed", metavar="N", type=_number(int, 0, 2**31 - 1))
 
     _command(entries, "adapters", terminal.show_adapters, "list the fine-tuned adapters")
+    _command(entries, "models", terminal.show_models, "list the models, and say hello to each")
+
+    fetch = _command(entries, "fetch", terminal.show_fetched, "fetch a model from a model hub")
+    fetch.add_argument("name", metavar="NAME", help="hf:owner/repository/file.gguf")
+
     _command(
         entries,
         "doctor",

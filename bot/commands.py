@@ -74,21 +74,31 @@ def run_ask(options: argparse.Namespace, output: TextIO | None) -> Outcome:
     with _services() as services:
         if any(one.retrieves for one in chosen):
             _index_when_empty(services)
-        settings, profile = services.settings, services.model.profile
-        adapter = options.adapter or services.default_adapter()
+        main, *others = dict.fromkeys(options.model or (services.models.main,))
+        for name in (main, *others):
+            services.models.offer(name)
+        settings, profile = services.settings, services.models.get(main).profile
+        adapted = any(one.adapted for one in chosen)
         asked = Options(
             answer_tokens=_given(options.max_tokens, settings.answer_tokens),
             temperature=_given(options.temperature, settings.temperature),
             seed=_given(options.seed, settings.seed),
             passages=_given(options.passages, profile.passages),
-            adapter=adapter if any(one.adapted for one in chosen) else "",
-            models=(services.models.main,),
+            adapter=(options.adapter or services.default_adapter(main)) if adapted else "",
+            models=(main, *others),
+            other_adapters=_other_adapters(services, others) if adapted else {},
         )
         comparison = compare(services.bench, Question(text, {}), chosen, asked)
         answers = asyncio.run(_follow(comparison, output))
     ordered = [answers[column.key] for column in asked.columns(chosen)]
     succeeded = all(answer["status"] == "complete" for answer in ordered)
     return Outcome({"question": text, "answers": ordered}, succeeded)
+
+
+def _other_adapters(services: Services, models: Iterable[str]) -> dict[str, str]:
+    """The adapter that answers on each further model that has one."""
+    first = {name: services.default_adapter(name) for name in models}
+    return {name: adapter for name, adapter in first.items() if adapter}
 
 
 async def _follow(comparison: Comparison, output: TextIO | None) -> dict[str, Document]:
@@ -247,6 +257,45 @@ def _adapter(adapter: Adapter) -> Document:
         "created_at": adapter.created_at,
         "recipe": asdict(adapter.recipe),
     }
+
+
+def run_models(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from dataclasses import asdict
+
+    with _services() as services:
+        found = []
+        for name in services.models.names():
+            with StatusLine() as status:
+                status.show(f"{name}: saying hello")
+                checked = services.models.check(name)
+            model = {"name": name, "main": name == services.models.main}
+            found.append({**asdict(checked), **model, "seconds": _seconds(checked.seconds)})
+    return Outcome({"models": found}, all(one["reachable"] for one in found))
+
+
+def run_fetch(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from contextlib import closing
+
+    with _services() as services, StatusLine() as status:
+        with closing(services.models.fetch(options.name)) as progress:  # type: ignore[type-var]
+            for one in progress:
+                status.show(_bar(one.done_bytes, one.total_bytes))
+        services.models.offer(options.name)
+        model = services.models.get(options.name)
+        return Outcome(
+            {
+                "name": options.name,
+                "sha256": model.identity,
+                "size_bytes": one.total_bytes,
+                "context_tokens": model.profile.context_tokens,
+            }
+        )
+
+
+def _bar(done: int, total: int, width: int = 30) -> str:
+    filled = width * done // max(1, total)
+    drawn = f"{'█' * filled}{'░' * (width - filled)}"
+    return f"{drawn} {done / 1e6:.1f} of {total / 1e6:.1f} MB ({100 * done // max(1, total)} %)"
 
 
 def run_doctor(options: argparse.Namespace, output: TextIO | None) -> Outcome:

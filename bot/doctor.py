@@ -25,7 +25,7 @@ from bot.errors import TriptychError
 from bot.library.ingest import documents, passages
 from bot.messages import Message
 from bot.models import client
-from bot.models.catalog import EMBEDDED_NAME, verify
+from bot.models.catalog import EMBEDDED_NAME, AdapterWeights, verify
 from bot.models.embedded import EmbeddedModel
 from bot.records.database import title
 from bot.records.schema import newest_revision, revision_of
@@ -137,8 +137,10 @@ def examine(services: Services) -> Report:
         _check("knowledge", services, _knowledge),
         _check("adapters", services, _adapters),
     )
+    if not _runs_here(services):
+        parts += (_check("main model", services, _main_model),)
     proofs = [_prove("the embedder is the one that made the index", services, _same_embedder)]
-    if services.default_adapter():
+    if _default_adapter(services):
         parts += (_check("adapter server", services, _adapter_server),)
         proofs += [
             _prove("at scale 0 the adapter is the base model", services, _adapter_at_zero),
@@ -222,6 +224,36 @@ def _local(services: Services) -> EmbeddedModel:
     return model
 
 
+def _runs_here(services: Services) -> bool:
+    """Whether the main model's weights are on this machine."""
+    return _local(services).name == services.models.main
+
+
+def _default_adapter(services: Services) -> str:
+    """The adapter that the proofs are about; empty when there is none."""
+    return services.default_adapter(_local(services).name)
+
+
+def _adapter_weights(services: Services) -> AdapterWeights:
+    return services.adapter_weights(_default_adapter(services), _local(services).name)
+
+
+def _main_model(services: Services) -> Part:
+    """A main model on another server: whether it answers, and what cannot be proved of it."""
+    status = services.models.check(services.models.main)
+    unproved = (
+        f"context {status.context_tokens} tokens. Which weights it runs, with which prompt "
+        "template and whether an adapter is a controlled change cannot be proved: its server does "
+        "not show them. The proofs below are about the weights on this machine."
+    )
+    return Part(
+        "main model",
+        address=services.model.identity,
+        state="ready" if status.reachable else "failed",
+        detail=f"{status.detail}; {unproved}" if status.reachable else status.detail,
+    )
+
+
 def _model_server(services: Services) -> Part:
     model = _local(services)
     weights = model.weights
@@ -280,7 +312,7 @@ def _adapters(services: Services) -> Part:
 
 
 def _adapter_server(services: Services) -> Part:
-    weights = services.adapter_weights(services.default_adapter())
+    weights = _adapter_weights(services)
     endpoint = _local(services).endpoint(weights)
     return Part(
         "adapter server",
@@ -314,7 +346,7 @@ def _adapter_at_one(services: Services) -> Proof:
 
 async def _largest_difference(services: Services, *, scale: float) -> float:
     """Between the base model and the adapter, over the likeliest first tokens of some answers."""
-    weights = services.adapter_weights(services.default_adapter())
+    weights = _adapter_weights(services)
     base = await asyncio.to_thread(_local(services).endpoint)
     adapted = await asyncio.to_thread(_local(services).endpoint, weights, scale=scale)
     largest = 0.0
@@ -346,7 +378,7 @@ def _probability(logarithms: Mapping[str, float], token: str) -> float:
 
 def _same_prompt(services: Services) -> Proof:
     """Compare what the server makes of a question with what the training made of it."""
-    adapter = read_adapter(services.settings.adapters_dir, services.default_adapter())
+    adapter = read_adapter(services.settings.adapters_dir, _default_adapter(services))
     if adapter.recipe.system_prompt != prompts.system_prompt():
         return Proof("", False, f"{adapter.name} was trained with another system prompt")
     served, served_tokens = asyncio.run(_served_prompt(services, QUESTIONS[0]))

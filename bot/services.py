@@ -58,6 +58,7 @@ from bot.tuning.adapters import adapters as valid_adapters
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
 HUB_ADDRESS = "https://huggingface.co"
 
 INDEX_PATIENCE_SECONDS = 60.0
@@ -263,14 +264,14 @@ class Services:
             return self._adapter_weights(model, adapter_name)
         return RemoteAdapter(adapter_name)
 
-    def adapter_weights(self, name: str) -> AdapterWeights:
-        """The weights of an adapter of the embedded model.
+    def adapter_weights(self, name: str, model_name: str = EMBEDDED_NAME) -> AdapterWeights:
+        """The weights of an adapter here, for a model whose own weights are here.
 
         Raises:
             AdapterError: there is none of that name, it is damaged, or it was trained on other
                 base weights.
         """
-        return self._adapter_weights(self.models.get(EMBEDDED_NAME), name)
+        return self._adapter_weights(self.models.get(model_name), name)
 
     def _adapter_weights(self, model: Model, name: str) -> AdapterWeights:
         found = read_adapter(self.settings.adapters_dir, name)

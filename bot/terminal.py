@@ -127,6 +127,31 @@ def show_adapters(document: Document, output: TextIO) -> None:
     _show_table(("adapter", "megabytes", "trained", ""), rows, output)
 
 
+def show_models(document: Document, output: TextIO) -> None:
+    _show_table(
+        ("model", "", "context", "seconds", ""),
+        [
+            (
+                f"{one['name']} (main)" if one["main"] else one["name"],
+                "answers" if one["reachable"] else "FAILED",
+                str(one["context_tokens"] or ""),
+                f"{one['seconds']:.1f}",
+                one["detail"],
+            )
+            for one in document["models"]
+        ],
+        output,
+    )
+
+
+def show_fetched(document: Document, output: TextIO) -> None:
+    print(
+        f"{document['name']} is here: {document['size_bytes'] / 1e6:.1f} MB, "
+        f"SHA-256 {document['sha256']}, context {document['context_tokens']} tokens.",
+        file=output,
+    )
+
+
 def show_doctor(document: Document, output: TextIO) -> None:
     _show_table(
         ("part", "version", "address", "state", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ import pytest
 from bot.chat.strategies import STRATEGIES
 from bot.servers import Servers
 from bot.settings import ROOT
+from bot.testing import Reply, ScriptedModel
+from tests.models.gguf_files import write_gguf
+from tests.models.web import Answer, Call, serving
 
 ANSWER_FIELDS = {
     "strategy",
@@ -347,3 +351,64 @@ def test_what_libraries_print_stays_out_of_standard_output() -> None:
     assert ran.stdout == "Triptych quiet\nafterwards\n"
     assert "native noise" in ran.stderr
     assert "python noise" in ran.stderr
+
+
+# ---------------------------------------------------------------- other models
+
+
+def test_two_models_answer_side_by_side(bare: Home) -> None:
+    with ScriptedModel(always=Reply("Nine canoes.")) as server:
+        variables = {
+            "OPENAI_BASE_URL": server.endpoint().base_url,
+            "OPENAI_API_KEY": server.endpoint().key,
+            "TRIPTYCH_MODEL": "openai:first",
+        }
+        asked = ("ask", "How many?", "--strategy", "prompt", "--json")
+        both = bare.run(*asked, "--model", "openai:first", "--model", "openai:b", **variables)
+
+    assert both.status == 0
+    assert [one["text"] for one in both.document["answers"]] == ["Nine canoes."] * 2
+    assert [one["strategy"] for one in both.document["answers"]] == [
+        "prompt",
+        "prompt@openai:b",
+    ]
+    assert {one.model for one in server.requests} == {"first", "b"}
+
+
+def test_models_are_listed_with_what_is_wrong_with_them(bare: Home) -> None:
+    with ScriptedModel(always=Reply("Hello there.")) as server:
+        variables = {
+            "OPENAI_BASE_URL": server.endpoint().base_url,
+            "OPENAI_API_KEY": server.endpoint().key,
+            "TRIPTYCH_MODEL": "openai:scripted",
+            "TRIPTYCH_MODELS": "gguf:/no/such/file.gguf",
+        }
+        done = bare.run("models", "--json", **variables)
+
+    found = {one["name"]: one for one in done.document["models"]}
+    assert list(found) == ["openai:scripted", "gguf:/no/such/file.gguf", "embedded"]
+    assert found["openai:scripted"]["main"]
+    assert found["openai:scripted"]["reachable"]
+    assert "no file" in found["gguf:/no/such/file.gguf"]["detail"]
+    assert done.status == 1
+
+
+def test_a_model_is_fetched_from_a_hub(bare: Home, tmp_path: Path) -> None:
+    content = write_gguf(tmp_path / "kiln.gguf").read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    promise = {"ETag": f'"{sha256}"', "X-Linked-Size": str(len(content))}
+
+    def hub(call: Call) -> Answer:
+        whole = {**promise, "X-Repo-Commit": "c" * 40}
+        return Answer(body=content, headers=whole)
+
+    with serving(hub) as site:
+        name = "hf:kilns/small/kiln.gguf"
+        done = bare.run("fetch", name, "--json", TRIPTYCH_HUB_URL=site.base_url)
+
+    assert done.document == {
+        "name": name,
+        "sha256": sha256,
+        "size_bytes": len(content),
+        "context_tokens": 2048,
+    }

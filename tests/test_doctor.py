@@ -19,7 +19,9 @@ from bot.records.database import open_database, title
 from bot.records.schema import newest_revision
 from bot.services import MissingPart, Services
 from bot.settings import ROOT
+from bot.testing import Reply, ScriptedModel
 from tests.postgres import PASSWORD, QUOTED_PASSWORD, on_both
+from tests.scripted_services import scripted_models
 
 needs_adapter = pytest.mark.skipif(
     not (ROOT / "adapters" / "pellworth" / "recipe.json").exists(), reason="it is not trained yet"
@@ -146,3 +148,20 @@ def test_the_database_and_its_schema_are_named(where: Path | str) -> None:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     assert doctor._records(services).state == "failed"
     engine.dispose()
+
+
+def test_a_main_model_elsewhere_is_told_apart_from_what_can_be_proved(
+    services: Services,
+) -> None:
+    with ScriptedModel(always=Reply("Hello there.")) as server:
+        models = scripted_models(server, engine=services.engine)
+        elsewhere = replace(services, models=models)
+        local = services.models.get("embedded")
+        models._made["embedded"] = (None, local)
+        models._named = (*models._named, "embedded")
+
+        found = doctor._main_model(elsewhere)
+        assert found.state == "ready"
+        assert "Hello there." in found.detail
+        assert "cannot be proved" in found.detail
+        assert doctor._local(elsewhere) is local

@@ -83,6 +83,17 @@ class Models:
                 made = self._made[name] = (record, model)
             return made[1]
 
+    def offer(self, name: str) -> None:
+        """Let a model be chosen in this process that no setting names.
+
+        Raises:
+            ModelError: the name means nothing.
+            RecordsError: the added ones cannot be read.
+        """
+        if name not in self.names():
+            self._make(name)
+            self._named = (*self._named, name)
+
     def added(self) -> list[ModelRecord]:
         """What was added on the page, sorted by name.
 
