@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from struct import Struct
 from typing import TypeVar
 
 import numpy as np
@@ -33,7 +34,8 @@ BLOCK_PASSAGES = 1024
 
 # One passage of a list: its place in the block, how often the term stands in it, its terms.
 _POSTING = np.dtype([("place", "<u2"), ("count", "<u2"), ("length", "<u2")])
-_MOST = np.iinfo(np.uint16).max
+_PACKED = Struct("<3H")
+_MOST = 65_535
 _PER_STATEMENT = 500
 _Value = TypeVar("_Value")
 _WORD = re.compile(r"[^\W_]+(?:[-_./'’][^\W_]+)*")
@@ -57,14 +59,22 @@ class Ranking:
     """What the keyword index says about one query.
 
     Args:
-        weight: what the words of the query weigh together: about the score of a passage with
-            them all.
+        rarities: the terms of the query, each with what it weighs.
     """
 
-    weight: float
+    rarities: Mapping[str, float]
     _engine: Engine
     _blocks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _scores: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def weight(self) -> float:
+        """What the terms weigh together: about the score of a passage with them all."""
+        return sum(self.rarities.values())
+
+    def weight_in(self, text: str) -> float:
+        """What those of the terms weigh together that stand in a text."""
+        return sum(self.rarities.get(term, 0.0) for term in set(terms(text)))
 
     def best(self, top: int) -> list[tuple[str, float]]:
         """The passages with the highest BM25 score, best first, as (passage id, score)."""
@@ -151,22 +161,21 @@ class KeywordIndex:
             lists = _lists(session, wanted)
         passages = sum(block.passages for block in blocks)
         if not passages:
-            return Ranking(0.0, self._engine)
+            return Ranking({}, self._engine)
         numbers = np.array([block.number for block in blocks], dtype=np.int64)
         row_of = {block.number: row for row, block in enumerate(blocks)}
         average_length = sum(block.terms for block in blocks) / passages
         scores = np.zeros(len(blocks) * BLOCK_PASSAGES)
-        weight = 0.0
+        rarities: dict[str, float] = {}
         for term in wanted:
             held = [(row_of[block], p) for block, p in lists.get(term, []) if block in row_of]
             postings = np.frombuffer(b"".join(list_ for _, list_ in held), dtype=_POSTING)
-            rarity = _rarity(passages, len(postings))
-            weight += rarity
+            rarities[term] = rarity = _rarity(passages, len(postings))
             sizes = [len(list_) // _POSTING.itemsize for _, list_ in held]
             rows = np.repeat(np.array([row for row, _ in held], dtype=np.int64), sizes)
             places = rows * BLOCK_PASSAGES + postings["place"]
             scores[places] += rarity * _bm25(postings, average_length)
-        return Ranking(weight, self._engine, numbers, scores)
+        return Ranking(rarities, self._engine, numbers, scores)
 
     def search(self, query: str, top: int) -> list[tuple[str, float]]:
         """The passages with the highest BM25 score, best first, as (passage id, score)."""
@@ -245,13 +254,12 @@ def _members(session: Session, ids: Sequence[str]) -> list[tuple[str, int]]:
 
 def _add(session: Session, block: int, members: Mapping[int, tuple[str, Counter[str]]]) -> None:
     """Put passages into one block, by their place in it."""
-    lists: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    lists: dict[str, bytearray] = defaultdict(bytearray)
     lengths = {place: counts.total() for place, (_, counts) in members.items()}
     for place, (_, counts) in members.items():
         for term, count in counts.items():
-            lists[term].append((place, min(count, _MOST), min(lengths[place], _MOST)))
-    new = {term: np.array(postings, dtype=_POSTING).tobytes() for term, postings in lists.items()}
-    _write(session, block, new, _lists_of(session, block))
+            lists[term] += _PACKED.pack(place, min(count, _MOST), min(lengths[place], _MOST))
+    _write(session, block, lists, _lists_of(session, block))
     session.execute(
         insert(MemberRecord),
         [
@@ -267,11 +275,12 @@ def _add(session: Session, block: int, members: Mapping[int, tuple[str, Counter[
 
 
 def _write(
-    session: Session, block: int, new: Mapping[str, bytes], there: Mapping[str, bytes]
+    session: Session, block: int, new: Mapping[str, bytearray], there: Mapping[str, bytes]
 ) -> None:
     """Write the lists of a block, behind those that are there."""
     rows = [
-        {"block": block, "term": term, "postings": there.get(term, b"") + new[term]} for term in new
+        {"block": block, "term": term, "postings": there.get(term, b"") + bytes(new[term])}
+        for term in new
     ]
     if longer := [row for row in rows if row["term"] in there]:
         session.execute(update(TermRecord), longer)

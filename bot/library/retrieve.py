@@ -26,6 +26,7 @@ DENSE_WEIGHT = 0.5
 WORDS_WEIGHT = 0.3
 ON_TOPIC_CLOSENESS = 0.58
 EVIDENCE_PASSAGES = 3
+LIKELY_SENTENCES = 4
 _SMALLEST_POOL = 20
 
 
@@ -94,8 +95,9 @@ def search(library: Library, query: str, *, top: int = 5) -> list[ScoredPassage]
         VectorStoreError: Chroma cannot be reached, or the index is another embedder's.
     """
     vector = library.embedder.embed([query])[0]
-    found = _ranked(library, library.keywords.rank(query), vector)[:top]
-    quotes, _ = _quotes(library, vector, [f.passage for f in found])
+    words = library.keywords.rank(query)
+    found = _ranked(library, words, vector)[:top]
+    quotes, _ = _quotes(library, words, vector, [f.passage for f in found])
     return [
         ScoredPassage(f.passage, f.score, f.dense_score, f.keyword_score, quote)
         for f, quote in zip(found, quotes, strict=True)
@@ -119,7 +121,7 @@ def retrieve(library: Library, question: str, *, passages: int) -> Retrieval:
     words = library.keywords.rank(question)
     found = _ranked(library, words, vector)
     quoted = found[:EVIDENCE_PASSAGES]
-    quotes, cosines = _quotes(library, vector, [f.passage for f in quoted])
+    quotes, cosines = _quotes(library, words, vector, [f.passage for f in quoted])
     if _closeness(words, found, cosines) < ON_TOPIC_CLOSENESS:
         return Retrieval((), (), off_topic=True, seconds=time.perf_counter() - started)
     return Retrieval(
@@ -166,21 +168,31 @@ def _spread(scores: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _quotes(
-    library: Library, vector: NDArray[np.float32], passages: Sequence[Passage]
+    library: Library, words: Ranking, vector: NDArray[np.float32], passages: Sequence[Passage]
 ) -> tuple[list[str], list[float]]:
     """For each passage, its sentence closest to the question with the ones before and after, and
     the cosine of that sentence."""
     split_up = [sentences(passage.text) for passage in passages]
-    cosines = library.embedder.embed_again([s for some in split_up for s in some]) @ vector
+    likely = [_likely(words, some) for some in split_up]
+    texts = [some[n] for some, numbers in zip(split_up, likely, strict=True) for n in numbers]
+    cosines = library.embedder.embed_again(texts) @ vector
     quotes = []
     best_cosines = []
     start = 0
-    for some in split_up:
-        best = int(np.argmax(cosines[start : start + len(some)]))
-        quotes.append(_around(some, best))
+    for some, numbers in zip(split_up, likely, strict=True):
+        best = int(np.argmax(cosines[start : start + len(numbers)]))
+        quotes.append(_around(some, numbers[best]))
         best_cosines.append(float(cosines[start + best]))
-        start += len(some)
+        start += len(numbers)
     return quotes, best_cosines
+
+
+def _likely(words: Ranking, some: Sequence[str]) -> list[int]:
+    """Which sentences are worth embedding: those that share the weightiest words with the query,
+    as most of the time of a search goes into this."""
+    weights = [words.weight_in(sentence) for sentence in some]
+    order = sorted(range(len(some)), key=lambda n: -weights[n])
+    return sorted(order[:LIKELY_SENTENCES])
 
 
 def _closeness(words: Ranking, found: Sequence[_Found], sentence_cosines: Sequence[float]) -> float:
