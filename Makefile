@@ -42,6 +42,8 @@ bench: $(DEV) browser ## print every number that the README claims
 	$(BIN) -m bench.start
 	$(BIN) -m bench.side_by_side
 	$(BIN) -m bench.answers
+	$(BIN) -m bench.retrieve
+	$(BIN) -m bench.ingest
 
 clean: ## remove the virtual environment and caches; your data stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache test-results

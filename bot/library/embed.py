@@ -55,7 +55,7 @@ class Embedder:
         Raises:
             EmbedderError: the weights are not installed.
         """
-        with (_folder() / "model.safetensors").open("rb") as weights:
+        with (weights_folder() / "model.safetensors").open("rb") as weights:
             digest = hashlib.file_digest(weights, "sha256")
         return f"{_NAME}@{digest.hexdigest()}"
 
@@ -134,7 +134,7 @@ class Embedder:
         return np.array([known[text] for text in texts], dtype=np.float32).reshape(-1, DIMENSIONS)
 
 
-def _folder() -> Path:
+def weights_folder() -> Path:
     """Where the weights lie, found without importing their package (it imports torch).
 
     Raises:
@@ -172,7 +172,7 @@ def _vectors(model: Any, lock: threading.Lock, texts: list[str]) -> NDArray[np.f
 
 
 def _load() -> Any:
-    folder = _folder()
+    folder = weights_folder()
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TRANSFORMERS_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
