@@ -304,11 +304,11 @@ def _origin(answer: LiveAnswer) -> str:
     mark = answer.fingerprint
     if mark is None:
         return ""
-    adapter = f" · adapter `{mark.adapter[:12]}`" if mark.adapter else ""
-    passages = f" · passages {', '.join(f'`{one}`' for one in mark.passage_ids)}"
+    adapter = f" · adapter {text.plain(mark.adapter[:12])}" if mark.adapter else ""
+    passages = f" · passages {text.plain(', '.join(mark.passage_ids))}"
     return (
         f"{answer.prompt_tokens} prompt tokens · prompt `{mark.prompt_sha256[:12]}`"
-        f" · weights `{mark.weights[:12]}`{adapter}"
+        f" · weights {text.plain(mark.weights[:12])}{adapter}"
         f" · temperature {mark.sampling.get('temperature', 0):g} · seed {mark.seed}"
         f"{passages if mark.passage_ids else ''}"
     )

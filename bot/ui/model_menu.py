@@ -9,7 +9,7 @@ import streamlit as st
 from bot.errors import TriptychError
 from bot.models.registry import Models
 from bot.services import Services
-from bot.ui import state
+from bot.ui import state, text
 
 PATIENCE_SECONDS = 0.3
 """How long the page waits for a server to list its adapters; it goes on without them."""
@@ -61,7 +61,7 @@ def adapters(services: Services, chosen: tuple[str, ...]) -> tuple[str, ...] | N
                 name,
                 fitting[name] or (),
                 f"{state.ADAPTER}-{name}",
-                f"Adapter of {title(services, name)}",
+                f"Adapter of {text.plain(title(services, name))}",
             )
             for name in others
         }
