@@ -34,6 +34,7 @@ _LONGEST_TITLE = 120
 _FIRST_BYTES = 64 * 1024
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _MOST_CONTROL = 0.05
+_MOST_COLUMNS = 16_384  # as in Excel
 _MEANINGLESS_TITLE = re.compile(
     r"(?:microsoft word|untitled|slide \d|\S+\.\w{2,4}$)", re.IGNORECASE
 )
@@ -190,8 +191,17 @@ def _read_csv(path: Path) -> tuple[str, Outline]:
     """Each row becomes one line "column: value; column: value"."""
     text = _text(path)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text[:_FIRST_BYTES]))
+    table: list[list[str]] = []
+    for row in rows:
+        if len(row) > _MOST_COLUMNS:
+            raise DocumentError(
+                path.name,
+                f"has {len(row):,} columns, and a table may have {_MOST_COLUMNS:,}.",
+                cure="Swap its rows and columns, or leave some out.",
+            )
+        table.append(row)
     outline = Outline()
-    outline.rows(table_text(list(rows)))
+    outline.rows(table_text(table))
     return "", outline
 
 
