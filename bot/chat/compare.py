@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -23,7 +23,7 @@ from bot.chat.question import Question
 from bot.chat.queue import queue_at
 from bot.chat.strategies import Strategy
 from bot.chat.trimming import Draft, Fitted, fit
-from bot.errors import AdapterError, TriptychError
+from bot.errors import AdapterError, ContextExceeded, TriptychError
 from bot.library.retrieve import Retrieval
 from bot.messages import Message
 from bot.models import client
@@ -33,6 +33,9 @@ from bot.models.client import Completion, Delta, Endpoint, Sampling
 __all__ = ["Bench", "Comparison", "Options", "compare"]
 
 logger = logging.getLogger(__name__)
+
+SERVER_SAYS_SHARE = 0.95
+"""Of the context that a server told when a prompt was too long: what the next one may take."""
 
 
 @dataclass(frozen=True)
@@ -176,10 +179,27 @@ class Comparison:
                 return
         served = await asyncio.shield(self._served[column.model, column.strategy.adapted])
         answer.adapter = served.adapter
-        fitted = await self._prompt(answer, model.profile, retrieval, served.endpoint)
+        profile = model.profile
+        try:
+            await self._ask(answer, profile, retrieval, served.endpoint)
+        except ContextExceeded as error:
+            told = _room_told(error, answer)
+            if answer.text or told is None:
+                raise
+            profile = replace(profile, context_tokens=told)
+            await self._ask(answer, profile, retrieval, served.endpoint)
+
+    async def _ask(
+        self,
+        answer: _Answer,
+        profile: ModelProfile,
+        retrieval: Retrieval | None,
+        endpoint: Endpoint,
+    ) -> None:
+        fitted = await self._prompt(answer, profile, retrieval, endpoint)
         self._emit(answer, Prompted(fitted.messages, fitted.prompt_tokens, fitted.trimming))
-        async with self._place(answer, served.endpoint):
-            await self._stream(answer, served.endpoint)
+        async with self._place(answer, endpoint):
+            await self._stream(answer, endpoint)
 
     @asynccontextmanager
     async def _place(self, answer: _Answer, endpoint: Endpoint) -> AsyncGenerator[None]:
@@ -346,6 +366,16 @@ def _cost(answer: _Answer) -> float | None:
 
 def _identity(adapter: AdapterRef) -> str:
     return adapter.sha256 if isinstance(adapter, AdapterWeights) else adapter.name
+
+
+def _room_told(error: ContextExceeded, answer: _Answer) -> int | None:
+    """The context that a server which knows better tells, in tokens as they are counted here;
+    None when it does not say what would fit."""
+    if not error.context_tokens or not answer.messages:
+        return None
+    counted = answer.prompt_tokens or client.estimated_tokens(answer.messages)
+    scale = min(1.0, counted / error.prompt_tokens) if error.prompt_tokens else 1.0
+    return int(error.context_tokens * scale * SERVER_SAYS_SHARE)
 
 
 def _retrieved(retrieval: Retrieval) -> Retrieved:

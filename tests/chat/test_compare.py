@@ -412,3 +412,26 @@ def test_closing_the_iterator_cancels_every_request() -> None:
     with ScriptedModel([Reply("one two", gate=gate, gate_at=1) for gate in gates]) as model:
         assert asyncio.run(run(start(model))) == 0
         assert len(model.wait_for_cancelled(5)) == 5
+
+
+def test_a_server_that_knows_better_gets_a_shorter_prompt() -> None:
+    said = "This model's maximum context length is 300 tokens, your request has 900 tokens."
+    question = " ".join(f"word{number}" for number in range(600))
+    script = [Reply(said, status=400), Reply("Short enough.")]
+    with ScriptedModel(script) as model:
+        asked = make_options(models=(model.name,), answer_tokens=40)
+        comparison = compare(make_bench(model), Question(question, {}), [strategy("prompt")], asked)
+        events = collect(comparison)["prompt"]
+        first, second = (len(one.messages[-1].content) for one in model.requests)
+
+    assert finished(events).text == "Short enough."
+    assert second < first / 2
+
+
+def test_a_server_that_says_no_number_is_not_asked_again() -> None:
+    with ScriptedModel([Reply("the context length is exceeded", status=400)]) as model:
+        asked = make_options(models=(model.name,))
+        comparison = compare(make_bench(model), Question("Hi", {}), [strategy("prompt")], asked)
+        events = collect(comparison)["prompt"]
+
+    assert isinstance(events[-1], Failed)
