@@ -44,6 +44,8 @@ bench: $(DEV) browser ## print every number that the README claims
 	$(BIN) -m bench.answers
 	$(BIN) -m bench.retrieve
 	$(BIN) -m bench.ingest
+	$(BIN) -m bench.page
+	$(BIN) -m bench.crowd
 
 clean: ## remove the virtual environment and caches; your data stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache test-results

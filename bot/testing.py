@@ -16,6 +16,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Reply:
         status: an HTTP status other than 200 refuses the request with `text` as its message.
         cut_at: the connection is cut before the token of this number; negative for never.
         garbage: something that is not the protocol is answered.
+        stamped: each token is the moment it is sent, in nanoseconds of `time.monotonic_ns`.
     """
 
     text: str = ""
@@ -112,6 +114,7 @@ class Reply:
     status: int = 200
     cut_at: int = -1
     garbage: bool = False
+    stamped: bool = False
 
     def answers(self, request: Request) -> bool:
         """Whether this reply is meant for a request."""
@@ -161,12 +164,18 @@ class ScriptedModel:
 
     @classmethod
     def talkative(
-        cls, *, tokens_per_second: float = 50.0, tokens: int = 400, port: int = 0
+        cls,
+        *,
+        tokens_per_second: float = 50.0,
+        tokens: int = 400,
+        port: int = 0,
+        stamped: bool = False,
+        adapters: tuple[str, ...] = (),
     ) -> ScriptedModel:
         """A model that answers everything, at length (or up to the request's `max_tokens`)."""
         words = islice(cycle(_pieces(f" {_CHATTER}")), tokens)
-        reply = Reply("".join(words), tokens_per_second=tokens_per_second)
-        return cls(always=reply, port=port)
+        reply = Reply("".join(words), tokens_per_second=tokens_per_second, stamped=stamped)
+        return cls(always=reply, port=port, adapters=adapters)
 
     def __enter__(self) -> ScriptedModel:
         self._thread.start()
@@ -329,7 +338,8 @@ async def _play_stream(reply: Reply, request: Request, response: _Response) -> N
         if reply.gate is not None and number == reply.gate_at:
             await reply.gate.wait()
         if token:
-            await response.send(_part({"content": token}))
+            content = f" {time.monotonic_ns()}" if reply.stamped else token
+            await response.send(_part({"content": content}))
             if reply.tokens_per_second:
                 await asyncio.sleep(1 / reply.tokens_per_second)
     reason = "length" if len(sent) < len(tokens) else "stop"
@@ -438,9 +448,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve a talkative model; the first line printed is its address."""
     parser = argparse.ArgumentParser(prog="python -m bot.testing")
     parser.add_argument("--tokens-per-second", type=float, default=50.0)
+    parser.add_argument("--tokens", type=int, default=400)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--adapter", action="append", default=[], help="listed besides the model")
+    parser.add_argument("--stamped", action="store_true", help="tokens are the times they are sent")
     options = parser.parse_args(arguments)
-    model = ScriptedModel.talkative(tokens_per_second=options.tokens_per_second, port=options.port)
+    model = ScriptedModel.talkative(
+        tokens_per_second=options.tokens_per_second,
+        tokens=options.tokens,
+        port=options.port,
+        stamped=options.stamped,
+        adapters=tuple(options.adapter),
+    )
     with model:
         sys.stdout.write(f"{model.endpoint().base_url} (key: {KEY})\n")
         sys.stdout.flush()

@@ -10,6 +10,7 @@ import pytest
 from bench import ingest, retrieve
 from bench.answers import Answered, summary, table
 from bench.corpus import Writer, write_folder
+from bench.crowd import Figures, growth, percentile
 from bench.side_by_side import Run, verdict
 from bot.chat.strategies import strategy
 
@@ -121,3 +122,14 @@ def test_ingest_passes_only_within_all_limits(
 ) -> None:
     found = {"of_embedder": of_embedder, "of_langchain": of_langchain}
     assert ingest.passed(found | {"triptych": {"peak_mb": peak_mb}}) is good
+
+
+def test_memory_grows_against_the_second_quarter_not_against_the_warm_up() -> None:
+    warming, flat, grown = [100] * 10, [400] * 20, [480] * 10
+    assert growth(Figures(page_bytes=[*warming, *flat, *[400] * 10])) == 1.0
+    assert growth(Figures(page_bytes=[*warming, *flat, *grown])) == pytest.approx(1.2)
+
+
+def test_a_percentile_is_exceeded_by_the_rest_only() -> None:
+    assert percentile([float(value) for value in range(101)], 95) == pytest.approx(95.0)
+    assert percentile([], 95) == 0.0

@@ -1,0 +1,38 @@
+"""The visitor of the crowd bench sees what a browser sees: the same page, over its WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+
+from bench.running import Page
+from bench.visitor import visit
+from tests.browser.visiting import RunningApp
+
+
+def test_it_asks_reads_every_card_and_leaves_no_session_behind(scripted_app: RunningApp) -> None:
+    running = Page(scripted_app.url, psutil.Process())
+
+    async def visits() -> tuple[int, list[str], str]:
+        async with visit(scripted_app.url, "length=16") as visitor:
+            await visitor.load()
+            await visitor.ask("Tell me something")
+            during = running.sessions()
+            return during, visitor.errors, visitor.query
+
+    async def fails() -> list[str]:
+        async with visit(scripted_app.url, "length=16") as visitor:
+            await visitor.load()
+            await visitor.ask("Now break")
+            return visitor.errors
+
+    # the browser's driver keeps a loop running in this thread
+    with ThreadPoolExecutor(1) as thread:
+        during, errors, query = thread.submit(asyncio.run, visits()).result()
+        assert (during > 0, errors) == (True, [])
+        assert "c=" in query
+        assert thread.submit(asyncio.run, fails()).result() == [
+            ":red-badge[:material/error: failed]"
+        ]
