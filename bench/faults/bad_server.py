@@ -560,6 +560,13 @@ FAULTS: tuple[Fault, ...] = (
         text=f"?{TEXT}",
     ),
     Fault("bad letters", bad_letters, text="*"),
+    Fault(
+        "key in the answer",
+        streaming(
+            *WHOLE, before=tuple(map(delta, (KEY[:2], KEY[2:20], f"{KEY[20:]}{KEY} sk-tri")))
+        ),
+        text=f"•••••• sk-tri{TEXT}",
+    ),
     # --- a stream that breaks
     Fault("RST", breaking(how="rst"), _GONE),
     Fault("FIN", breaking(), _GONE),

@@ -210,7 +210,7 @@ def _judge(outcome: Outcome, end: Finished | Failed) -> None:
         outcome.problems.append(f"the card says {told!r}")
     if told and not (end.message.endswith(".") and len(told) < 600 and "\n" not in told):
         outcome.problems.append(f"this is no sentence: {told!r}")
-    if any(KEY[start : start + 8] in told for start in range(len(KEY) - 7)):
+    if KEY in end.text or any(KEY[at : at + 8] in told for at in range(len(KEY) - 7)):
         outcome.problems.append("the key is shown")
     if re.search("Traceback|inside Triptych|Error\\(|<[a-z]", told):
         outcome.crashed = True

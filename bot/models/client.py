@@ -23,6 +23,7 @@ from bot.models import failures, sse
 from bot.models.addresses import AddressPolicy
 from bot.models.answer import Answer, most_bytes
 from bot.models.dialect import Dialect, dialect_of
+from bot.models.keys import Veil
 from bot.models.patience import Patience
 
 if TYPE_CHECKING:  # openai takes half a second to import, which the page must not wait for
@@ -135,14 +136,38 @@ async def stream(
     Raises:
         ModelError: see `bot.errors` for which.
     """
+    veil = Veil("" if endpoint.started_here else endpoint.key)
     if endpoint.provider:
         import bot.models.providers as providers
 
         speaking = providers.stream(endpoint, messages, sampling, timeout_seconds=timeout_seconds)
-        async with aclosing(speaking):
+    else:
+        speaking = _spoken(endpoint, messages, sampling, timeout_seconds, reuse_prompt)
+    async with aclosing(speaking):
+        try:
             async for one in speaking:
-                yield one
-        return
+                match one:
+                    case Delta(piece):
+                        if text := veil.show(piece):
+                            yield Delta(text)
+                    case Completion():
+                        if text := veil.rest():
+                            yield Delta(text)
+                        yield one
+        except ModelError:
+            if text := veil.rest():
+                yield Delta(text)
+            raise
+
+
+async def _spoken(
+    endpoint: Endpoint,
+    messages: Sequence[Message],
+    sampling: Sampling,
+    timeout_seconds: float,
+    reuse_prompt: bool,
+) -> AsyncGenerator[Delta | Completion]:
+    """What a server that speaks the protocol answers."""
     answer = Answer(sampling.max_tokens)
     patience = Patience(timeout_seconds)
     with _translated(endpoint, answer, patience):

@@ -20,7 +20,7 @@ from bot.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
-from bot.models.keys import variable_for
+from bot.models.keys import HIDDEN, variable_for
 
 if TYPE_CHECKING:
     from bot.models.client import Endpoint
@@ -339,7 +339,7 @@ def redacted(text: str, key: str) -> str:
     """A text without the key, whole or in parts that give it away."""
     if len(key) < 4:
         return text
-    text = text.replace(key, "•••")
+    text = text.replace(key, HIDDEN)
     found, size = text.casefold(), _LEAKING
     parts = {key[start : start + size].casefold() for start in range(len(key) - size + 1)}
     hidden = {
@@ -349,7 +349,7 @@ def redacted(text: str, key: str) -> str:
         for place in range(start, start + size)
     }
     shown = "".join("\x00" if at in hidden else one for at, one in enumerate(text))
-    return re.sub("\x00+", "•••", shown)
+    return re.sub("\x00+", HIDDEN, shown)
 
 
 def _clean(endpoint: Endpoint, text: str) -> str:

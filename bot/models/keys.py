@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 OPENAI_KEY = "OPENAI_API_KEY"
 HOST_KEY_PREFIX = "TRIPTYCH_KEY_"
+HIDDEN = "•••"
+REAL_KEY_CHARACTERS = 16
 
 
 class Keys:
@@ -38,6 +40,33 @@ class Keys:
     def variable(self, name: str) -> str:
         """The value of one variable; empty when it is not set."""
         return self._variables.get(name, "").strip()
+
+
+class Veil:
+    """Hides a key in an answer that comes in pieces: a server may repeat what it was sent.
+
+    Keys that are shorter than any real one are left: they are words like "not-needed", which an
+    answer may well hold.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key if len(key) >= REAL_KEY_CHARACTERS else ""
+        self._held = ""
+
+    def show(self, piece: str) -> str:
+        """What can be shown by now; the beginning of a key is held back until it is none."""
+        if not self._key:
+            return piece
+        text = (self._held + piece).replace(self._key, HIDDEN)
+        lengths = range(min(len(self._key) - 1, len(text)), 0, -1)
+        held = next((one for one in lengths if text.endswith(self._key[:one])), 0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def rest(self) -> str:
+        """What was held back at the end."""
+        rest, self._held = self._held, ""
+        return rest
 
 
 def variable_for(base_url: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from bot.errors import ContextExceeded, ModelUnavailable
 from bot.models.client import Endpoint
 from bot.models.failures import redacted, refused, retry_after_seconds
+from bot.models.keys import Veil
 
 KEY = "sk-proj-0123456789-abcdefgh"
 SERVER = Endpoint("https://somebody@models.example:8443/v1", KEY, "kiln-model")
@@ -186,3 +187,13 @@ def test_a_key_is_never_repeated(text: str) -> None:
 def test_what_is_no_key_is_left() -> None:
     assert redacted("The key is wrong.", "") == "The key is wrong."
     assert redacted("Say none of it.", "no") == "Say none of it."
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_a_key_in_an_answer_is_hidden_however_it_is_cut(size: int) -> None:
+    text = f"sk-proj: {KEY}, {KEY[:20]} and {KEY}{KEY[:5]}"
+    veil = Veil(KEY)
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    shown = "".join(map(veil.show, pieces)) + veil.rest()
+    assert shown == text.replace(KEY, "•••")
+    assert Veil("not-needed").show("It is not-needed.") == "It is not-needed."
