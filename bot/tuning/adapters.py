@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -78,6 +79,8 @@ def adapter(adapters_dir: Path, name: str) -> Adapter:
         AdapterError: there is none, or its files are missing or damaged.
     """
     folder = adapters_dir / check_name(name)
+    if not folder.exists():
+        _clear_abandoned(adapters_dir)
     if not (folder / recipes.FILE_NAME).is_file():
         known = ", ".join(found.name for found in adapters(adapters_dir)) or "none"
         raise AdapterError(
@@ -222,16 +225,22 @@ def _read(folder: Path) -> Adapter:
         gguf_path = folder / GGUF_NAME
         sha256 = _sha256(gguf_path)
         size_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        changed = [
+            file
+            for file, wanted in files.items()
+            if file != EXAMPLES_NAME and _sha256(folder / Path(file).name) != wanted
+        ]
     except RecipeError as error:
         raise AdapterError(f"The adapter {name} is damaged: {error.message}", cure=again) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AdapterError(
-            f"The adapter {name} is damaged: {MANIFEST_NAME} or {GGUF_NAME} cannot be read.",
+            f"The adapter {name} is damaged: a file of it is missing or cannot be read.",
             cure=again,
         ) from error
-    if sha256 != expected:
+    if sha256 != expected or changed:
+        file = GGUF_NAME if sha256 != expected else changed[0]
         raise AdapterError(
-            f"The adapter {name} is damaged: {GGUF_NAME} is not the file that was trained.",
+            f"The adapter {name} is damaged: {file} is not the file that was trained.",
             cure=again,
         )
     return Adapter(
@@ -258,9 +267,20 @@ def _clear_abandoned(adapters_dir: Path) -> None:
         name, _, owner = rest.rpartition(".")
         if kind not in (".partial", ".replaced") or not owner.isdigit():
             continue
-        if psutil.pid_exists(int(owner)):
+        if _is_at_work(int(owner), folder):
             continue
         if kind == ".replaced" and not (adapters_dir / name).exists():
-            folder.rename(adapters_dir / name)
+            with suppress(OSError):  # somebody else was quicker
+                folder.rename(adapters_dir / name)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_at_work(pid: int, folder: Path) -> bool:
+    """Whether the process that made a folder lives; a younger one only has its number."""
+    try:
+        return bool(psutil.Process(pid).create_time() <= folder.stat().st_ctime + 1.0)
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
+    except (psutil.Error, OSError):
+        return True

@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         examples = read_examples(folder / shelf.EXAMPLES_NAME)
         train(recipe, examples, base=given.base, folder=folder, on_step=_tell_step)
         shelf.publish(folder, given.adapters_dir, given.name)
-    except TuningError as error:
+    except (TuningError, OSError) as failure:
+        error = failure if isinstance(failure, TuningError) else unwritten(failure)
         _tell(
             error={
                 "kind": type(error).__name__,
@@ -82,6 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def unwritten(error: OSError) -> TuningError:
+    """What a full disk, or a folder that cannot be written, means for a training."""
+    return TuningError(
+        f"The adapter cannot be written: {error.strerror or 'the disk failed'}.",
+        cure="Make room on the disk, then train again; the adapter before it is untouched.",
+    )
 
 
 def _die_with_parent() -> None:

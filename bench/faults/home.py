@@ -1,0 +1,138 @@
+"""A Triptych that is made to be broken: real records, real Chroma, cheap embedder and model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot import services as composition
+from bot.library.embed import DIMENSIONS, Embedder
+from bot.library.keywords import KeywordIndex
+from bot.library.library import Library
+from bot.library.load import load
+from bot.library.reader import Reader, Reading
+from bot.library.split import split
+from bot.library.vectors import VectorStore, chroma_spec
+from bot.models.catalog import AdapterWeights
+from bot.records.database import open_database
+from bot.records.mending import when_mended
+from bot.servers import Servers
+from bot.services import Services
+from bot.settings import read_settings
+from bot.testing import ScriptedModel
+
+
+class WordEmbedder(Embedder):
+    """Unit vectors that follow from the words alone; what embeds is not what is tested."""
+
+    identity = "words@1"  # type: ignore[assignment]
+
+    def embed(self, texts: Sequence[str], **_ways: bool) -> NDArray[np.float32]:
+        """Vectors of shape (len(texts), 384), each of length 1."""
+        if not texts:
+            return np.zeros((0, DIMENSIONS), dtype=np.float32)
+        return np.stack([_vector(text) for text in texts])
+
+
+def _vector(text: str) -> NDArray[np.float32]:
+    total = np.sum([_word(word) for word in text.split()], axis=0, dtype=np.float32)
+    length = float(np.linalg.norm(total))
+    unit: NDArray[np.float32] = total / length if length else _word("")
+    return unit
+
+
+@lru_cache(maxsize=20_000)
+def _word(word: str) -> NDArray[np.float32]:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+    vector = np.random.default_rng(seed).standard_normal(DIMENSIONS, dtype=np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+class HereReader(Reader):
+    """Reads in this process: `bench.faults.files` is about the child that reads."""
+
+    def read(self, path: Path, *, name: str | None = None) -> Reading:
+        """A document, cut into passages."""
+        document = load(path, name=name or path.name)
+        return Reading(
+            document.name,
+            document.sha256,
+            document.title,
+            document.kind,
+            document.size_bytes,
+            tuple(split(document)),
+        )
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where one Triptych lives, and the port at which its model answers."""
+
+    folder: Path
+    model_port: int
+
+    @property
+    def data_dir(self) -> Path:
+        """Records, index and server state."""
+        return self.folder / "data"
+
+    @property
+    def knowledge_dir(self) -> Path:
+        """The documents."""
+        return self.folder / "knowledge"
+
+    @property
+    def adapters_dir(self) -> Path:
+        """The adapters."""
+        return self.folder / "adapters"
+
+    def open(self) -> Services:
+        """The services as the page opens them, on cheap parts where those are not tested."""
+        settings = read_settings(
+            data_dir=self.data_dir,
+            knowledge_dir=self.knowledge_dir,
+            adapters_dir=self.adapters_dir,
+        )
+        for folder in (self.data_dir, self.knowledge_dir, self.adapters_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        engine = open_database(self.data_dir / "triptych.db")
+        servers = Servers(self.data_dir)
+        library = Library(
+            engine=engine,
+            vectors=VectorStore(
+                lambda: servers.address(chroma_spec(self.data_dir)),
+                lambda: composition._set_chroma_aside(servers, self.data_dir),
+            ),
+            keywords=KeywordIndex(engine),
+            embedder=WordEmbedder(),
+            knowledge_dir=self.knowledge_dir,
+            upload_bytes=1_000_000,
+            reader=HereReader(),
+        )
+        model = ScriptedModel(port=self.model_port)
+        models: Any = SimpleNamespace(get=lambda _name: model, main=model.name)
+        services = BareServices(
+            settings=settings,
+            engine=engine,
+            servers=servers,
+            models=cast(Any, models),
+            library=library,
+        )
+        when_mended(engine, services.sync)
+        return services
+
+
+class BareServices(Services):
+    """Services whose adapters are weights that no server has to load."""
+
+    def adapter_ref(self, model_name: str, adapter_name: str) -> AdapterWeights:
+        """Any adapter; the scripted model answers with all of them."""
+        return AdapterWeights(adapter_name, Path("none.gguf"), "0" * 64)
