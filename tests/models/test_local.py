@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -133,6 +134,7 @@ def test_a_file_answers_through_a_child_server(tmp_path: Path) -> None:
             assert end.answer_tokens == 5
 
         run(test)
+        assert urlsplit(endpoint.base_url).port in servers.ports(), "no page may call it"
         assert [one.name for one in servers.status()] == [f"model-{EMBEDDED_SHA256[:12]}"]
     finally:
         servers.close()
