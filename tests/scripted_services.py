@@ -76,7 +76,7 @@ class ScriptedServices(Services):
         """Nothing to warm up."""
 
 
-def scripted_models(*models: ScriptedModel, engine: Engine) -> Models:
+def scripted_models(*models: ScriptedModel, engine: Engine, hub: Hub | None = None) -> Models:
     """A catalogue of scripted models by their names; the first one is the main one."""
     by_name: dict[str, Model] = {one.name: one for one in models}
     main, *others = by_name
@@ -86,9 +86,13 @@ def scripted_models(*models: ScriptedModel, engine: Engine) -> Models:
         context_tokens=4096,
         threads=1,
         remote_context_tokens=4096,
-        hub=Hub(Path(), "http://127.0.0.1:9"),
+        hub=hub or Hub(Path(), "http://127.0.0.1:9"),
     )
-    return Models(main, others, by_name.__getitem__, workshop.make_added, engine)
+
+    def make(name: str) -> Model:
+        return by_name[name] if name in by_name else workshop.make(name)
+
+    return Models(main, others, make, workshop.make_added, engine)
 
 
 def scripted_services(settings: Settings, *models: ScriptedModel) -> Services:

@@ -21,6 +21,8 @@ from bot.records.models import ModelRecord, delete_model, models, put_model
 HELLO = Message("user", "Say hello in one short sentence.")
 HELLO_TOKENS = 32
 HELLO_TIMEOUT_SECONDS = 20.0
+LISTING_PATIENCE_SECONDS = 10.0
+"""How long a person waits for a server to list its models."""
 
 
 class Models:
@@ -128,7 +130,9 @@ class Models:
             AddressRefused: the address is not one that may be called.
         """
         asked = self._make_added(ModelRecord(name=base_url, base_url=base_url, model=""))
-        return asked.listing().models if isinstance(asked, RemoteModel) else ()
+        if not isinstance(asked, RemoteModel):
+            return ()
+        return asked.listing(patience_seconds=LISTING_PATIENCE_SECONDS).models
 
     def remove(self, name: str) -> None:
         """Take a model out that was added on the page.

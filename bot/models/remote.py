@@ -129,7 +129,7 @@ class RemoteModel:
         """The adapters that the server lists; none when it lists nothing."""
         return list(self.listing().adapters)
 
-    def listing(self) -> Listing:
+    def listing(self, *, patience_seconds: float = DISCOVERY_SECONDS) -> Listing:
         """What the server tells about itself; empty when it cannot be asked.
 
         It is asked once; a server that did not answer is asked again after a while.
@@ -141,7 +141,7 @@ class RemoteModel:
         with self._lock:
             if time.monotonic() >= self._ask_at:
                 try:
-                    self._listing = asyncio.run(_ask(endpoint))
+                    self._listing = asyncio.run(_ask(endpoint, patience_seconds))
                     self._ask_at = float("inf")
                 except (ModelError, TimeoutError):
                     self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS
@@ -161,13 +161,13 @@ class RemoteModel:
             self._ask_at = 0.0
 
 
-async def _ask(endpoint: Endpoint) -> Listing:
+async def _ask(endpoint: Endpoint, patience_seconds: float) -> Listing:
     if endpoint.provider:
         import bot.models.providers as providers
 
         return Listing(context_tokens=await asyncio.to_thread(providers.context_tokens, endpoint))
     await client.load()  # its time is not the server's
-    async with asyncio.timeout(DISCOVERY_SECONDS):
+    async with asyncio.timeout(patience_seconds):
         listed = await client.listed_models(endpoint)
         own = next((one for one in listed if one.get("id") == endpoint.model), {})
         origin = str(own.get("owned_by", ""))

@@ -73,7 +73,15 @@ def _models(services: Services, address: str) -> None:
     if problem:
         st.markdown(f":red[:material/error: {plain(problem)}]")
     elif address and not listed:
-        st.caption("The server lists no models now; type the model's name.")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("The server lists no models now; type the model's name.", width="content")
+            st.button(
+                "Ask again",
+                key=_key("ask_again"),
+                type="tertiary",
+                icon=":material/refresh:",
+                on_click=lambda: st.session_state.pop(_LISTED, None),
+            )
 
 
 def _listed(services: Services, address: str) -> tuple[tuple[str, ...], str]:

@@ -34,6 +34,7 @@ class Download:
         self.total_bytes = 0
         self.error = ""
         self.cancelled = Event()
+        self.ended = Event()
 
 
 class Downloads:
@@ -84,6 +85,7 @@ class Downloads:
             download.error = _DEFECT
         finally:
             download.active = False
+            download.ended.set()
             self.version += 1
 
 

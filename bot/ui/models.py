@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
@@ -27,6 +28,15 @@ STYLE_SHEET = Path(__file__).with_name("models.css")
 TICK_SECONDS = 0.25
 
 _HELLOS = "_model_hellos"
+_GREETED = "_model_greeted"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What can change on a card: `draw` shows the model's state anew, `hello` its greeting."""
+
+    draw: Callable[[], None]
+    hello: DeltaGenerator
 
 
 def page(services: Services) -> None:
@@ -52,6 +62,11 @@ def page(services: Services) -> None:
             }
         model_add.form(services, on_added=known.begin)
         model_fetch.form(services, fetching)
+    for place in places.values():
+        place.draw()
+    greeted = st.session_state.pop(_GREETED, "")
+    if greeted in places:
+        _say_hello(services, greeted, places[greeted].hello)
     _follow(known, fetching, places)
 
 
@@ -60,35 +75,36 @@ def page(services: Services) -> None:
 
 def _card(
     services: Services, known: Checks, fetching: Downloads, name: str, *, removable: bool
-) -> Callable[[], None]:
-    """Draw a model; returns what draws its state anew."""
+) -> Place:
+    """Draw a model; its state is drawn by the place that is returned."""
     key = _key(name)
-    with st.container(key=f"model_card_{key}", height="stretch"):
+    is_main = name == services.models.main
+    main = "main_" if is_main else ""
+    with st.container(key=f"model_card_{main}{key}", height="stretch"):
         try:
             model = services.models.get(name)
         except TriptychError as error:
             st.markdown(f":gray[:material/neurology:] **{plain(name)}**")
             st.markdown(f":red[:material/error: {plain(str(error))}]")
-            return lambda: None
-        is_main, is_here = name == services.models.main, _is_here(model)
+            return Place(lambda: None, st.empty())
+        is_here = _is_here(model)
         if is_here and (is_main or model.origin.kind != "weights"):
             # other weights would have to be loaded for it
             _check_once(known, name)
         st.markdown(_head(model, is_main=is_main))
-        state = st.empty()
         with st.container(key=f"model_facts_{key}"):
-            facts = st.empty()
+            state, facts = st.empty(), st.empty()
         with st.container(key=f"model_hello_{key}"):
             hello = st.empty()
+        if earlier := _hellos().get(name):
+            hello.markdown(earlier)
         with st.container(key=f"model_foot_{key}", horizontal=True):
             if is_here:
-                _buttons(known, model, hello)
+                _buttons(known, model)
             else:
                 model_fetch.draw_button(fetching, name, key)
             if removable:
                 _remove_menu(services, known, fetching, model)
-        if is_main:
-            st.container(key=f"model_main_{key}")
 
     def draw() -> None:
         status = known.status(name)
@@ -99,8 +115,7 @@ def _card(
         state.markdown(_state(status, running=known.is_running(name)))
         facts.markdown(_facts(model, status))
 
-    draw()
-    return draw
+    return Place(draw, hello)
 
 
 def _is_here(model: Model) -> bool:
@@ -172,7 +187,7 @@ def _key_state(origin: Origin) -> str:
     return f":gray[No key is sent: {variable} is not set.]"
 
 
-def _buttons(known: Checks, model: Model, hello: DeltaGenerator) -> None:
+def _buttons(known: Checks, model: Model) -> None:
     key = _key(model.name)
     st.button(
         "Check again" if known.status(model.name) else "Check",
@@ -183,13 +198,14 @@ def _buttons(known: Checks, model: Model, hello: DeltaGenerator) -> None:
         args=(model.name,),
         disabled=known.is_running(model.name),
     )
-    said = st.button(
-        "Say hello", key=f"model_say_{key}", icon=":material/waving_hand:", type="tertiary"
+    st.button(
+        "Say hello",
+        key=f"model_say_{key}",
+        icon=":material/waving_hand:",
+        type="tertiary",
+        on_click=_ask_hello,
+        args=(model.name,),
     )
-    if said:
-        _say_hello(model, hello)
-    elif earlier := _hellos().get(model.name):
-        hello.markdown(earlier)
 
 
 def _remove_menu(services: Services, known: Checks, fetching: Downloads, model: Model) -> None:
@@ -219,14 +235,18 @@ def _remove(services: Services, known: Checks, fetching: Downloads, name: str) -
 # --- hello -------------------------------------------------------------------------------------
 
 
-def _say_hello(model: Model, slot: DeltaGenerator) -> None:
+def _ask_hello(name: str) -> None:
+    st.session_state[_GREETED] = name
+
+
+def _say_hello(services: Services, name: str, slot: DeltaGenerator) -> None:
     """Stream a short answer into the card, and say when its first token came."""
     slot.markdown(":gray[Saying hello …]")
     try:
-        said = asyncio.run(_hello(model, slot))
+        said = asyncio.run(_hello(services.models.get(name), slot))
     except TriptychError as error:
         said = f":red[:material/error: {plain(str(error))}]"
-    _hellos()[model.name] = said
+    _hellos()[name] = said
     slot.markdown(said)
 
 
@@ -263,7 +283,7 @@ def _hellos() -> dict[str, str]:
 # --- watching ----------------------------------------------------------------------------------
 
 
-def _follow(known: Checks, fetching: Downloads, places: dict[str, Callable[[], None]]) -> None:
+def _follow(known: Checks, fetching: Downloads, places: dict[str, Place]) -> None:
     """Draw what checks find and downloads bring, until none is under way; then the page anew,
     for its buttons."""
     if not (known.busy or fetching.busy):
@@ -273,8 +293,8 @@ def _follow(known: Checks, fetching: Downloads, places: dict[str, Callable[[], N
         versions = (known.version, fetching.version)
         if versions != drawn:
             drawn = versions
-            for draw in places.values():
-                draw()
+            for place in places.values():
+                place.draw()
         time.sleep(TICK_SECONDS)
         _ = st.session_state.get(_HELLOS)  # here Streamlit may end this run for a click
     st.rerun()

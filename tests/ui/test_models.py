@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from bot.models.hub import FetchProgress, Hub, local_path
 from bot.records.models import ModelRecord
 from bot.services import Services
 from bot.settings import read_settings
 from bot.testing import KEY, PROFILE, Reply, ScriptedModel
-from tests.scripted_services import scripted_services
+from bot.ui.model_fetch import Downloads
+from tests.models.test_hub import CONTENT, FILE, Change, hub_answer, on_get
+from tests.models.web import serving
+from tests.scripted_services import scripted_models, scripted_services
 
 ModelsOver = Callable[..., tuple[AppTest, Services]]
 HELLO = Reply("Hello there.")
@@ -201,3 +206,63 @@ def test_an_added_model_is_removed(models_over: ModelsOver) -> None:
     page.button(key=f"model_really_remove_{key('mine')}").click().run()
     assert services.models.added() == []
     assert "**mine**" not in shown(page)
+
+
+# --- files of a hub ---------------------------------------------------------------------------
+
+
+def test_a_file_is_fetched_from_the_hub_cut_off_and_gone_on_with(
+    models_over: ModelsOver, tmp_path: Path
+) -> None:
+    page, services = models_over(talkative())
+    broken = on_get(cut_after=1_500_000)
+    answers: list[Change | None] = [broken]
+    with serving(lambda call: hub_answer(call, answers[0])) as site:
+        hub = Hub(tmp_path / "hub", site.base_url)
+        small = services.models.get("small")
+        services.models = scripted_models(small, engine=services.engine, hub=hub)  # type: ignore
+        page.run()
+        page.text_input(key="model_fetch_name").set_value("kilns/small/kiln.gguf")
+        page.button(key="model_fetch_begin").click().run()
+        assert "The connection to the model hub broke" in shown(page)
+        assert [one.name for one in services.models.added()] == ["hf:kilns/small/kiln.gguf"]
+
+        answers[0] = None
+        go_on = page.button(key=f"model_fetch_{key('hf:kilns/small/kiln.gguf')}")
+        assert go_on.label == "Go on"
+        go_on.click().run()
+    assert local_path(hub, FILE).read_bytes() == CONTENT
+    assert "not fetched" not in shown(page)
+    assert page.text_input(key="model_fetch_name").value == ""
+
+
+def test_a_download_is_cancelled_and_keeps_what_is_here(tmp_path: Path) -> None:
+    reached, go_on = Event(), Event()
+
+    class Slow:
+        def fetch(self, _name: str) -> Iterator[FetchProgress]:
+            yield FetchProgress(10, 30)
+            reached.set()
+            go_on.wait()
+            yield FetchProgress(20, 30)
+            raise AssertionError("went on")
+
+    downloads = Downloads(Slow())  # type: ignore[arg-type]
+    downloads.begin("hf:a/b/c.gguf")
+    downloads.begin("hf:a/b/c.gguf")  # once is enough
+    reached.wait()
+    download = downloads.of("hf:a/b/c.gguf")
+    assert download is not None and downloads.busy
+    downloads.cancel("hf:a/b/c.gguf")
+    go_on.set()
+    download.ended.wait()
+    assert not downloads.busy
+    assert (download.done_bytes, download.error) == (20, "")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "kiln.gguf", "a/b/kiln.bin"])
+def test_what_names_no_file_of_a_hub_is_refused(models_over: ModelsOver, name: str) -> None:
+    page, services = models_over(talkative())
+    page.text_input(key="model_fetch_name").set_value(name)
+    page.button(key="model_fetch_begin").click().run()
+    assert page.error and services.models.added() == []
