@@ -9,6 +9,7 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from bot.servers.values import KEY_VARIABLE, ServerAddress, ServerSpec, ServerSt
 LEASH = Path(__file__).with_name("leash.py")
 OUTPUT_TAIL_LINES = 12
 OUTPUT_TAIL_BYTES = 2000
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|DATABASE_URL|BASE_URL", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class Child:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, KEY_VARIABLE: key},
+                env=_without_secrets(os.environ) | {KEY_VARIABLE: key},
                 pass_fds=(self._owner_lock,),
             )
 
@@ -256,3 +258,8 @@ def _outcome(returncode: int | None) -> str:
     if returncode is not None and returncode < 0:
         return f"signal {-returncode}"
     return f"exit status {returncode}"
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a child, which needs no key of any other server."""
+    return {name: value for name, value in environment.items() if not _SECRET.search(name)}

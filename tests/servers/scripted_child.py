@@ -16,6 +16,8 @@ class Handler(BaseHTTPRequestHandler):
             key = os.environ["TRIPTYCH_SERVER_KEY"]
             authorised = self.headers.get("Authorization") == f"Bearer {key}"
             self.send_response(200 if authorised else 401)
+        elif self.path == "/secrets":
+            self.send_response(500 if "planted" in os.environ.values() else 200)
         else:
             self.send_response(503 if BEHAVIOUR == "never ready" else 200)
         self.end_headers()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bot.servers import leash
@@ -178,3 +179,21 @@ def test_a_leashed_command_does_not_start_without_its_parent() -> None:
     )
 
     assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_a_child_is_told_no_key_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "TRIPTYCH_KEY_HOST", "DATABASE_URL", "HF_TOKEN"):
+        monkeypatch.setenv(name, "planted")
+    found = []
+
+    async def act(one: Child) -> None:
+        backend = await one.address(PATIENCE_SECONDS)
+        assert backend is not None
+        headers = {"Authorization": f"Bearer {backend.key}"}
+        url = f"{backend.base_url}/secrets"
+        found.append(await asyncio.to_thread(httpx.get, url, headers=headers, trust_env=False))
+
+    watch(tmp_path, "well", QUICK, act)
+    assert [answer.status_code for answer in found] == [200]
