@@ -57,6 +57,13 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     return server.create(template="empty")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A name for a test that every encoding can hold: half a character is no name."""
+    if isinstance(val, str) and not val.isprintable():
+        return ascii(val)[1:-1]
+    return None
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a data directory of its own, with a copy of the sample documents."""
