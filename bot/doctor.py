@@ -21,6 +21,7 @@ from sqlalchemy import inspect, text
 
 from bot.chat import prompts
 from bot.chat.strategies import strategy
+from bot.damage import set_aside
 from bot.errors import TriptychError
 from bot.library.ingest import documents, passages
 from bot.messages import Message
@@ -211,7 +212,10 @@ def _data_directory(services: Services) -> Part:
     folder = services.settings.data_dir
     free_bytes = shutil.disk_usage(folder).free
     state = "ready" if free_bytes >= LEAST_FREE_BYTES else "nearly full"
-    return Part("data directory", "", str(folder), state, f"{free_bytes / 1e9:.1f} GB free")
+    detail = f"{free_bytes / 1e9:.1f} GB free"
+    if damaged := [path.name for path in set_aside(folder)]:
+        detail = f"{detail}; damaged and set aside: {', '.join(damaged)}"
+    return Part("data directory", "", str(folder), state, detail)
 
 
 def _local(services: Services) -> EmbeddedModel:

@@ -1,0 +1,71 @@
+"""A damaged search index: set aside, made again from the records, and said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.faults.home import BareServices, Home
+from bot.damage import dismiss, notes, set_aside
+from bot.library.ingest import add_uploads, sync_folder
+from bot.library.vectors import chroma_folder
+
+pytestmark = [
+    pytest.mark.integration,
+    # chromadb leaves the connections of a client that cannot be made to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[BareServices]:
+    """Real servers, with one small document in the library."""
+    services = Home(tmp_path, model_port=1).open()
+    assert isinstance(services, BareServices)
+    for _ in add_uploads(services.library, [("wren.md", b"# Wren\n\nThe Wren holds 38 litres.\n")]):
+        pass
+    yield services
+    services.close()
+
+
+def cut(services: BareServices) -> None:
+    """Damage what Chroma keeps while nobody looks."""
+    folder = chroma_folder(services.settings.data_dir)
+    os.truncate(folder / "chroma.sqlite3", 5000)
+
+
+def found(services: BareServices) -> list[str]:
+    return [passage.text for passage in services.retrieve("Wren holds litres", 1).passages]
+
+
+def test_a_question_finds_its_answer_although_the_index_was_damaged(
+    services: BareServices,
+) -> None:
+    before = found(services)
+    assert before
+    cut(services)
+    assert found(services) == before
+    (place,) = set_aside(services.settings.data_dir)
+    (note,) = services.notes()
+    assert str(place) in note.text
+    assert "made again from the records" in note.text
+    dismiss(note)
+    assert services.notes() == []
+    assert place.exists(), "what is damaged is never deleted"
+
+
+def test_an_index_that_is_sound_is_left_alone(services: BareServices) -> None:
+    for _ in sync_folder(services.library):
+        pass
+    assert notes(services.settings.data_dir) == []
+    assert set_aside(services.settings.data_dir) == []
+
+
+def test_an_index_that_vanished_is_made_again(services: BareServices) -> None:
+    before = found(services)
+    services.library.vectors.clear()
+    assert found(services) == before
