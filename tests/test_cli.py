@@ -148,7 +148,7 @@ def test_ask_indexes_a_fresh_library_and_answers_with_evidence(home: Home) -> No
         assert 0 < answer["first_token_seconds"] <= answer["total_seconds"]
         assert answer["prompt_tokens"] > 0
         assert 0 < answer["answer_tokens"] <= 40
-        assert answer["fingerprint"]["adapter_sha256"] is None
+        assert answer["fingerprint"]["adapter"] is None
         assert answer["fingerprint"]["seed"] == 11
         assert answer["fingerprint"]["sampling"] == {"temperature": 0.0, "max_tokens": 40}
     best = rag["evidence"][0]

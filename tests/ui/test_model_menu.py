@@ -11,7 +11,8 @@ from bot.chat.answers import LiveAnswer, LiveTurn
 from bot.records.models import ModelRecord
 from bot.services import Services
 from bot.testing import PROFILE, Gate, Reply, ScriptedModel
-from bot.ui.cards import dollars
+from bot.ui import chat
+from bot.ui.cards import Actions, Card, dollars
 from tests.ui.conftest import PageOver
 from tests.ui.test_chat_page import ask, only, shown
 
@@ -159,6 +160,26 @@ def test_a_model_that_was_removed_while_chosen_is_forgotten(page_over: PageOver)
     only(page, "prompt")
     ask(page, "How hot?")
     assert texts(services) == {"prompt": "Small."}
+
+
+def test_an_answer_that_ends_while_its_card_is_drawn_is_shown_whole(
+    page_over: PageOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    page, services = page_over(small(Reply("One two three.", gate=gate, gate_at=1)))
+    draw = chat._draw_cards
+
+    def draw_and_end(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
+        cards = draw(turn, actions)
+        gate.release()
+        while not turn.done:
+            services.chat.wait(turn, turn.version, 30)
+        return cards
+
+    monkeypatch.setattr(chat, "_draw_cards", draw_and_end)
+    only(page, "prompt")
+    ask(page, "How hot?")
+    assert "One two three." in shown(page)
 
 
 # --- cost -------------------------------------------------------------------------------------
