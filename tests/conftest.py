@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,11 +57,15 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     return server.create(template="empty")
 
 
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """A name for a test that every encoding can hold: half a character is no name."""
-    if isinstance(val, str) and not val.isprintable():
-        return ascii(val)[1:-1]
-    return None
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A report that every encoding can hold: a process of tests sends it to the one that prints."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode())
+        for title, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")
