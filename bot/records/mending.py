@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from filelock import FileLock
 from sqlalchemy import JSON, Column, Engine, event
@@ -46,13 +47,13 @@ class Watch:
     lock: Lock = field(default_factory=Lock)
 
 
-_WATCHES: dict[int, Watch] = {}
+_WATCHES: WeakKeyDictionary[Engine, Watch] = WeakKeyDictionary()
 
 
 def watch(engine: Engine, path: Path) -> None:
     """From now on mend the file when it turns out to be damaged, and follow its replacement:
     a connection to a file that was set aside, by this process or another, is not used again."""
-    _WATCHES[id(engine)] = Watch(path)
+    _WATCHES[engine] = Watch(path)
 
     @event.listens_for(engine, "connect")
     def _remember(_connection: Any, record: Any) -> None:
@@ -66,38 +67,49 @@ def watch(engine: Engine, path: Path) -> None:
 
 def when_mended(engine: Engine, work: Callable[[], object]) -> None:
     """Do something whenever the file of these records was replaced while in use."""
-    if (watched := _WATCHES.get(id(engine))) is not None:
+    if (watched := _WATCHES.get(engine)) is not None:
         watched.on_mended = work
 
 
 def suspect(engine: Engine) -> None:
     """The file seems to be damaged: it is examined before it is used again."""
-    if (watched := _WATCHES.get(id(engine))) is not None:
+    if (watched := _WATCHES.get(engine)) is not None:
         watched.suspect = True
 
 
 def before_use(engine: Engine) -> None:
-    """Mend a file that is suspected of damage.
+    """Mend a file that is suspected of damage, or that is gone.
 
     Raises:
         RecordsError: it is damaged, and there is no room to mend it.
     """
-    watched = _WATCHES.get(id(engine))
-    if watched is None or not watched.suspect:
+    watched = _WATCHES.get(engine)
+    if watched is None or not (watched.suspect or _size_bytes(watched.path) == 0):
         return
     with watched.lock:
-        if not watched.suspect:
-            return
-        engine.dispose()
-        mended = mend(watched.path, thorough=True)
-        watched.suspect = False
+        mended = _mended_in_use(engine, watched)
     if mended and watched.on_mended is not None:
         watched.on_mended()
 
 
+def _mended_in_use(engine: Engine, watched: Watch) -> bool:
+    from bot.records.database import open_database
+
+    if _size_bytes(watched.path) == 0:
+        engine.dispose()
+        open_database(watched.path).dispose()  # which tells what happened
+        return True
+    if not watched.suspect:
+        return False
+    engine.dispose()
+    mended = mend(watched.path, thorough=True)
+    watched.suspect = False
+    return mended is not None
+
+
 def examine(engine: Engine) -> None:
     """Read a file that was too large to be checked when it was opened."""
-    watched = _WATCHES.get(id(engine))
+    watched = _WATCHES.get(engine)
     if watched is not None and _size_bytes(watched.path) > CHECKED_AT_ONCE_BYTES:
         watched.suspect = bool(damage_of(watched.path))
         before_use(engine)

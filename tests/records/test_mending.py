@@ -125,6 +125,24 @@ def test_a_file_that_vanished_is_told(tmp_path: Path) -> None:
     assert "missing or empty" in note.text
 
 
+@pytest.mark.parametrize("vanish", [Path.unlink, lambda path: os.truncate(path, 0)])
+def test_a_file_that_vanishes_in_use_is_told_and_begun_anew(
+    tmp_path: Path, vanish: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "triptych.db"
+    fill(path)
+    (tmp_path / "owners").mkdir()
+    engine = open_database(path)
+    mended: list[bool] = []
+    mending.when_mended(engine, lambda: mended.append(True))
+    assert records.conversations(engine)
+    vanish(path)
+    assert records.conversations(engine) == []
+    assert mended == [True]
+    assert len(notes(tmp_path)) == 1
+    engine.dispose()
+
+
 def test_a_first_start_is_told_nothing(tmp_path: Path) -> None:
     open_database(tmp_path / "triptych.db").dispose()
     assert notes(tmp_path) == []
