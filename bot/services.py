@@ -403,6 +403,7 @@ def _vector_store(settings: Settings, servers: Servers, engine: Engine) -> Vecto
         return VectorStore(
             lambda: chroma_address(settings, servers),
             lambda: _set_chroma_aside(servers, settings.data_dir),
+            restart=lambda: servers.stop(chroma_spec(settings.data_dir).name),
         )
     address = chroma_address(settings, servers)
     return VectorStore(lambda: address, collection=f"triptych-{identity(engine)}")

@@ -110,6 +110,7 @@ class Home:
             vectors=VectorStore(
                 lambda: servers.address(chroma_spec(self.data_dir)),
                 lambda: composition._set_chroma_aside(servers, self.data_dir),
+                restart=lambda: servers.stop(chroma_spec(self.data_dir).name),
             ),
             keywords=KeywordIndex(engine),
             embedder=WordEmbedder(),

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -20,7 +21,8 @@ from bot.servers import ServerAddress, ServerSpec
 
 COLLECTION = "passages"
 _IDS_PER_REQUEST = 1000
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 30.0
+"""Chroma answers in milliseconds; but after its disk was full it may not answer any more."""
 
 ATTEMPTS = 3
 """How often a request is made when the server goes away under it: it is started again."""
@@ -92,6 +94,7 @@ class VectorStore:
         collection: its name, for a server that others use, too.
         set_aside: moves the server's whole folder away and says where to; None when the server
             is not ours to do that with.
+        restart: ends the server, which is then started by the next request.
     """
 
     def __init__(
@@ -100,8 +103,10 @@ class VectorStore:
         set_aside: Callable[[], Path | None] | None = None,
         *,
         collection: str = COLLECTION,
+        restart: Callable[[], None] | None = None,
     ) -> None:
         self._address = address
+        self._restart = restart
         self._name = collection
         self._set_aside = set_aside
         self._lock = threading.Lock()
@@ -357,6 +362,7 @@ class VectorStore:
             except (ChromaError, httpx.HTTPError, ValueError, RuntimeError) as error:
                 failure = error
                 self.close()
+                self._restart_when_it_hangs(error)
         if self._name != COLLECTION:
             raise VectorStoreError(
                 f"The Chroma server at {self._address().base_url} failed: {_first_line(failure)}",
@@ -367,6 +373,13 @@ class VectorStore:
             cure="Try again: it is started again when it has stopped. "
             "`python -m bot doctor` shows its state.",
         ) from failure
+
+    def _restart_when_it_hangs(self, error: Exception) -> None:
+        """End a server that answers its watchdog but no request."""
+        causes = (error, error.__cause__, error.__context__)
+        if self._restart and any(isinstance(one, httpx.TimeoutException) for one in causes):
+            with suppress(ServerError):  # the next attempt says why
+                self._restart()
 
     def _connected(self) -> Any:
         """A client for the server's present address."""

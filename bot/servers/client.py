@@ -85,6 +85,15 @@ class Servers:
         listening = {urlsplit(address).port or 0 for address in addresses if address}
         return frozenset({contact.port, *listening})
 
+    def stop(self, name: str) -> None:
+        """Stop a server that hangs, one way or another; the next request for its address starts
+        it again.
+
+        Raises:
+            ServerError: the supervisor cannot be reached.
+        """
+        self._ask({"do": "stop", "name": name}, SET_ASIDE_TIMEOUT_SECONDS)
+
     def set_aside(self, name: str, folder: Path, aside: Path) -> None:
         """Stop a server and rename its folder, before anybody can start it again.
 

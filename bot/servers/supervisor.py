@@ -124,18 +124,26 @@ class Supervisor:
             case "status":
                 children = sorted(self._children.values(), key=lambda child: child.spec.name)
                 return {"servers": [asdict(child.status) for child in children]}
+            case "stop":
+                async with self._choosing:
+                    await self._stop(str(request["name"]))
+                return {}
             case "set aside":
                 folder, aside = Path(request["folder"]), Path(request["aside"])
                 return await self._set_aside(str(request["name"]), folder, aside)
             case _:
                 return {}
 
+    async def _stop(self, name: str) -> None:
+        """Stop a server; whoever asks for its address starts it again."""
+        child = self._children.pop(name, None)
+        if child is not None:
+            await child.stop()
+
     async def _set_aside(self, name: str, folder: Path, aside: Path) -> Line:
         """Stop a server and move its folder away, before anybody can start it again."""
         async with self._choosing:
-            child = self._children.pop(name, None)
-            if child is not None:
-                await child.stop()
+            await self._stop(name)
             try:
                 folder.rename(aside)
             except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from bench.faults.home import BareServices, Home
 from bot.damage import dismiss, notes, set_aside
+from bot.library import vectors
 from bot.library.ingest import add_uploads, sync_folder
 from bot.library.vectors import chroma_folder
 
@@ -69,3 +71,15 @@ def test_an_index_that_vanished_is_made_again(services: BareServices) -> None:
     before = found(services)
     services.library.vectors.clear()
     assert found(services) == before
+
+
+def test_a_server_that_hangs_is_started_again(
+    services: BareServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "TIMEOUT_SECONDS", 1.0)
+    services.library.vectors.close()
+    before = services.library.vectors.ids()
+    (chroma,) = (one for one in services.servers.status() if one.name == "chroma")
+    assert chroma.pid is not None
+    os.kill(chroma.pid, signal.SIGSTOP)
+    assert services.library.vectors.ids() == before
