@@ -409,21 +409,38 @@ class VectorStore:
 
 def _client(server: ServerAddress) -> Any:
     import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings
 
     address = urlsplit(server.base_url)
     host = address.hostname or "127.0.0.1"
     _reach_directly(host)
-    client = chromadb.HttpClient(
-        host=host,
-        port=address.port or (443 if address.scheme == "https" else 80),
-        ssl=address.scheme == "https",
-        headers={"Authorization": f"Bearer {server.key}"} if server.key else None,
-        settings=Settings(anonymized_telemetry=False),
-    )
+    known = set(SharedSystemClient._identifier_to_system)
+    try:
+        client = chromadb.HttpClient(
+            host=host,
+            port=address.port or (443 if address.scheme == "https" else 80),
+            ssl=address.scheme == "https",
+            headers={"Authorization": f"Bearer {server.key}"} if server.key else None,
+            settings=Settings(anonymized_telemetry=False),
+        )
+    except Exception:
+        _close_systems(known)
+        raise
     for session in _sessions(client):
         session.timeout = httpx.Timeout(TIMEOUT_SECONDS)
     return client
+
+
+def _close_systems(known: set[str]) -> None:
+    """Close what a client that could not be made has opened; chromadb would keep it for ever."""
+    from chromadb.api import ServerAPI
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    systems = SharedSystemClient._identifier_to_system
+    for name in set(systems) - known:
+        if (system := systems.pop(name, None)) is not None:
+            system.instance(ServerAPI)._session.close()
 
 
 def _sessions(client: Any) -> list[httpx.Client]:

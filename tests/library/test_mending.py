@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ def services(tmp_path: Path) -> Iterator[BareServices]:
         pass
     yield services
     services.close()
+    gc.collect()
 
 
 def cut(services: BareServices) -> None:
