@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -14,6 +14,7 @@ from bot.errors import TriptychError
 from bot.terminal import Document, StatusLine, show_answer
 
 if TYPE_CHECKING:
+    from bot.chat.columns import Column
     from bot.chat.compare import Comparison
     from bot.library.ingest import Ingested, Progress
     from bot.library.retrieve import Evidence
@@ -89,8 +90,9 @@ def run_ask(options: argparse.Namespace, output: TextIO | None) -> Outcome:
             other_adapters=_other_adapters(services, others) if adapted else {},
         )
         comparison = compare(services.bench, Question(text, {}), chosen, asked)
-        answers = asyncio.run(_follow(comparison, output))
-    ordered = [answers[column.key] for column in asked.columns(chosen)]
+        columns = {column.key: column for column in asked.columns(chosen)}
+        answers = asyncio.run(_follow(comparison, columns, output))
+    ordered = [answers[key] for key in columns]
     succeeded = all(answer["status"] == "complete" for answer in ordered)
     return Outcome({"question": text, "answers": ordered}, succeeded)
 
@@ -101,8 +103,10 @@ def _other_adapters(services: Services, models: Iterable[str]) -> dict[str, str]
     return {name: adapter for name, adapter in first.items() if adapter}
 
 
-async def _follow(comparison: Comparison, output: TextIO | None) -> dict[str, Document]:
-    """Every strategy's answer as a document, shown on `output` when it is finished."""
+async def _follow(
+    comparison: Comparison, columns: Mapping[str, Column], output: TextIO | None
+) -> dict[str, Document]:
+    """Every column's answer as a document, shown on `output` when it is finished."""
     from contextlib import aclosing
 
     from bot.chat.events import Failed, Finished, Retrieved
@@ -110,25 +114,26 @@ async def _follow(comparison: Comparison, output: TextIO | None) -> dict[str, Do
     answers: dict[str, Document] = {}
     evidence: dict[str, tuple[Evidence, ...]] = {}
     async with aclosing(aiter(comparison)) as events:
-        async for name, event in events:
+        async for key, event in events:
             match event:
                 case Retrieved():
-                    evidence[name] = event.evidence
+                    evidence[key] = event.evidence
                 case Finished() | Failed():
-                    answers[name] = _answer(name, event, evidence.get(name, ()))
+                    answers[key] = _answer(columns[key], event, evidence.get(key, ()))
                     if output is not None:
-                        show_answer(answers[name], output)
+                        show_answer(answers[key], output)
     return answers
 
 
-def _answer(name: str, event: Any, evidence: tuple[Evidence, ...]) -> Document:
+def _answer(column: Column, event: Any, evidence: tuple[Evidence, ...]) -> Document:
     from dataclasses import asdict
 
     from bot.chat.events import Finished
 
     finished = event if isinstance(event, Finished) else None
     return {
-        "strategy": name,
+        "strategy": column.strategy.name,
+        "model": column.model,
         "status": "complete" if finished else "failed",
         "text": event.text,
         "evidence": [
@@ -139,6 +144,7 @@ def _answer(name: str, event: Any, evidence: tuple[Evidence, ...]) -> Document:
         "total_seconds": _seconds(finished.total_seconds) if finished else None,
         "prompt_tokens": finished.prompt_tokens if finished else 0,
         "answer_tokens": finished.answer_tokens if finished else 0,
+        "cost_dollars": finished.cost if finished else None,
         "fingerprint": asdict(finished.fingerprint) if finished else None,
         "error": None if finished else f"{event.message} {event.cure}".strip(),
     }

@@ -47,7 +47,7 @@ def show_version(document: Document, output: TextIO) -> None:
 
 
 def show_answer(answer: Document, output: TextIO) -> None:
-    print(f"\n── {answer['strategy']} ──", file=output)
+    print(f"\n── {answer['strategy']} · {one_line(answer['model'])} ──", file=output)
     if answer["text"]:
         print(printable(answer["text"]), file=output)
     if answer["error"]:
@@ -59,10 +59,15 @@ def show_answer(answer: Document, output: TextIO) -> None:
         reached = "" if first is None else f"first token {first:.2f} s, "
         print(
             f"  {reached}{answer['total_seconds']:.2f} s, {answer['prompt_tokens']} prompt + "
-            f"{answer['answer_tokens']} answer tokens",
+            f"{answer['answer_tokens']} answer tokens{_cost(answer['cost_dollars'])}",
             file=output,
         )
     output.flush()
+
+
+def _cost(dollars: float | None) -> str:
+    """What an answer cost; nothing for one that was free or whose price is unknown."""
+    return f", ${dollars:.6f}" if dollars else ""
 
 
 def show_ingested(document: Document, output: TextIO) -> None:

@@ -25,6 +25,7 @@ from tests.models.web import Answer, Call, serving
 
 ANSWER_FIELDS = {
     "strategy",
+    "model",
     "status",
     "text",
     "evidence",
@@ -32,6 +33,7 @@ ANSWER_FIELDS = {
     "total_seconds",
     "prompt_tokens",
     "answer_tokens",
+    "cost_dollars",
     "fingerprint",
     "error",
 }
@@ -368,9 +370,9 @@ def test_two_models_answer_side_by_side(bare: Home) -> None:
 
     assert both.status == 0
     assert [one["text"] for one in both.document["answers"]] == ["Nine canoes."] * 2
-    assert [one["strategy"] for one in both.document["answers"]] == [
-        "prompt",
-        "prompt@openai:b",
+    assert [(one["strategy"], one["model"]) for one in both.document["answers"]] == [
+        ("prompt", "openai:first"),
+        ("prompt", "openai:b"),
     ]
     assert {one.model for one in server.requests} == {"first", "b"}
 
