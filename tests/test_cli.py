@@ -230,6 +230,8 @@ def test_ctrl_c_ends_a_command_cleanly(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        # a shell starts what runs in the background with Ctrl-C ignored, this suite perhaps, too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr
     said = process.stderr.readline()

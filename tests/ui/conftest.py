@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,3 +40,11 @@ def page_over(tmp_path: Path) -> Iterator[PageOver]:
             return page.run(), services
 
         yield open_page
+
+
+@pytest.fixture(autouse=True)
+def _main_stays_main() -> Iterator[None]:
+    """`AppTest` leaves its script behind as the main module, which a child process would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
