@@ -173,8 +173,6 @@ def _vectors(model: Any, lock: threading.Lock, texts: list[str]) -> NDArray[np.f
 
 def _load() -> Any:
     folder = weights_folder()
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["TRANSFORMERS_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import torch

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
 from threading import Thread
 
@@ -11,6 +14,7 @@ import pytest
 from bot.errors import EmbedderError
 from bot.library import embed
 from bot.library.embed import Embedder
+from bot.settings import ROOT
 
 
 @pytest.mark.integration
@@ -79,3 +83,20 @@ def test_missing_weights_name_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
         Embedder().embed(["text"])
     with pytest.raises(EmbedderError, match="make setup"):
         _ = Embedder().identity
+
+
+def test_loading_it_asks_nobody_and_leaves_the_model_hub_reachable() -> None:
+    script = (
+        "import os, socket\n"
+        "def refuse(*_): raise AssertionError('the network was asked')\n"
+        "socket.getaddrinfo = socket.socket.connect = refuse\n"
+        "from bot.library.embed import Embedder\n"
+        "Embedder().embed(['hello'])\n"
+        "from huggingface_hub import constants\n"
+        "print(constants.is_offline_mode(), [name for name in os.environ if 'OFFLINE' in name])\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if "OFFLINE" not in name}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert ran.stdout == "False []\n", ran.stderr
