@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sys
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,10 +83,12 @@ class Embedder:
         if not texts:
             return unit
         model = self._loaded()
-        size = min(BATCH_TEXTS, math.ceil(len(texts) / self._threads))
         # Texts of one length share a batch, so that little of it is padding.
         order = sorted(range(len(texts)), key=lambda n: len(texts[n]), reverse=True)
-        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        batches = [
+            [order[n] for n in batch]
+            for batch in _shared_out([len(texts[n]) for n in order], self._threads)
+        ]
 
         def work(batch: list[int]) -> None:
             unit[batch] = _vectors(model, self._lock, [texts[n] for n in batch])
@@ -154,6 +156,32 @@ def _give_way() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVING_WAY)
+
+
+def _shared_out(lengths: Sequence[int], workers: int) -> list[range]:
+    """Batches of texts, given their lengths from the longest on; few texts are shared out so
+    that all workers are done at about the same time, as whoever asked waits for the last one."""
+    if len(lengths) > workers * BATCH_TEXTS:
+        limit = lengths[0] * BATCH_TEXTS
+    else:  # a batch takes as long as its longest text, times the number of its texts
+        limit = bisect_left(
+            range(lengths[0] * len(lengths)),
+            True,
+            lo=lengths[0],
+            key=lambda limit: len(_batches(lengths, limit)) <= workers,
+        )
+    return _batches(lengths, limit)
+
+
+def _batches(lengths: Sequence[int], limit: int) -> list[range]:
+    """Batches of at most `BATCH_TEXTS` texts and `limit` letters, padding included."""
+    found = []
+    start = 0
+    while start < len(lengths):
+        size = max(1, min(BATCH_TEXTS, limit // max(1, lengths[start])))
+        found.append(range(start, min(start + size, len(lengths))))
+        start = found[-1].stop
+    return found
 
 
 def _vectors(model: Any, lock: threading.Lock, texts: list[str]) -> NDArray[np.float32]:

@@ -344,9 +344,11 @@ def _prepare(library: Library, reading: Reading) -> Generator[Step, None, _Prepa
 def _index(library: Library, together: Sequence[_Prepared]) -> Iterator[Step]:
     """Index documents that were read and cut up, after which they are ready."""
     under_way = []
+    replaced = False
     for reading in together:
         record = reading.record
         before = records.stored_document(library.engine, record.name)
+        replaced |= before is not None and before.sha256 != record.sha256
         if before is None or before.sha256 == record.sha256 or before.status != "ready":
             # Nothing older can be searched meanwhile; the list shows that it is under way.
             under_way.append(replace(record, status="indexing"))
@@ -359,7 +361,8 @@ def _index(library: Library, together: Sequence[_Prepared]) -> Iterator[Step]:
     )
     yield from _store(library, [p for reading in together for p in reading.passages])
     records.save_documents(library.engine, [reading.record for reading in together])
-    _sweep(library)
+    if replaced:  # to sweep is to look at every passage of the library
+        _sweep(library)
     for reading in together:
         yield Ingested(reading.record.name, "ready", len(reading.passages), None)
 

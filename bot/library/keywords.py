@@ -158,7 +158,7 @@ class KeywordIndex:
                     BlockRecord.number
                 )
             ).all()
-            lists = _lists(session, wanted)
+            lists = _lists(session, wanted, [block.number for block in blocks])
         passages = sum(block.passages for block in blocks)
         if not passages:
             return Ranking({}, self._engine)
@@ -168,7 +168,7 @@ class KeywordIndex:
         scores = np.zeros(len(blocks) * BLOCK_PASSAGES)
         rarities: dict[str, float] = {}
         for term in wanted:
-            held = [(row_of[block], p) for block, p in lists.get(term, []) if block in row_of]
+            held = [(row_of[block], p) for block, p in lists.get(term, [])]
             postings = np.frombuffer(b"".join(list_ for _, list_ in held), dtype=_POSTING)
             rarities[term] = rarity = _rarity(passages, len(postings))
             sizes = [len(list_) // _POSTING.itemsize for _, list_ in held]
@@ -231,14 +231,18 @@ def _bm25(postings: NDArray[np.void], average_length: float) -> NDArray[np.float
     return found
 
 
-def _lists(session: Session, wanted: Sequence[str]) -> dict[str, list[tuple[int, bytes]]]:
-    """The lists of some terms, as (block, postings) by term."""
+def _lists(
+    session: Session, wanted: Sequence[str], blocks: Sequence[int]
+) -> dict[str, list[tuple[int, bytes]]]:
+    """The lists of some terms in some blocks, as (block, postings) by term."""
     found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-    for some in _batches(wanted):
-        statement = select(TermRecord.block, TermRecord.term, TermRecord.postings)
-        statement = statement.join(BlockRecord, BlockRecord.number == TermRecord.block)
-        for block, term, postings in session.execute(statement.where(TermRecord.term.in_(some))):
-            found[term].append((block, postings))
+    statement = select(TermRecord.block, TermRecord.term, TermRecord.postings)
+    # Both parts of the key are given: joined with its blocks, SQLite reads the whole table.
+    for numbers in _batches(blocks):
+        within = statement.where(TermRecord.block.in_(numbers))
+        for some in _batches(wanted):
+            for block, term, postings in session.execute(within.where(TermRecord.term.in_(some))):
+                found[term].append((block, postings))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,9 +95,8 @@ def search(library: Library, query: str, *, top: int = 5) -> list[ScoredPassage]
         EmbedderError: the embedding model is missing or failed.
         VectorStoreError: Chroma cannot be reached, or the index is another embedder's.
     """
-    vector = library.embedder.embed([query])[0]
-    words = library.keywords.rank(query)
-    found = _ranked(library, words, vector)[:top]
+    vector, words, found = _ranked(library, query)
+    found = found[:top]
     quotes, _ = _quotes(library, words, vector, [f.passage for f in found])
     return [
         ScoredPassage(f.passage, f.score, f.dense_score, f.keyword_score, quote)
@@ -117,9 +117,7 @@ def retrieve(library: Library, question: str, *, passages: int) -> Retrieval:
         VectorStoreError: Chroma cannot be reached, or the index is another embedder's.
     """
     started = time.perf_counter()
-    vector = library.embedder.embed([question])[0]
-    words = library.keywords.rank(question)
-    found = _ranked(library, words, vector)
+    vector, words, found = _ranked(library, question)
     quoted = found[:EVIDENCE_PASSAGES]
     quotes, cosines = _quotes(library, words, vector, [f.passage for f in quoted])
     if _closeness(words, found, cosines) < ON_TOPIC_CLOSENESS:
@@ -132,16 +130,21 @@ def retrieve(library: Library, question: str, *, passages: int) -> Retrieval:
     )
 
 
-def _ranked(library: Library, words: Ranking, vector: NDArray[np.float32]) -> list[_Found]:
-    """What either search finds, with both scores for each, best first."""
-    dense = dict(
-        library.vectors.query(vector, top=_SMALLEST_POOL, embedder=library.embedder.identity)
-    )
-    keyword = dict(words.best(_SMALLEST_POOL))
+def _ranked(library: Library, query: str) -> tuple[NDArray[np.float32], Ranking, list[_Found]]:
+    """The query's vector and words, and what either finds with both scores for each, best first.
+
+    Words are looked up while the query is embedded: neither needs the other.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="triptych-words") as beside:
+        looking_up = beside.submit(_by_words, library, query)
+        vector = library.embedder.embed([query])[0]
+        dense = dict(
+            library.vectors.query(vector, top=_SMALLEST_POOL, embedder=library.embedder.identity)
+        )
+        words, keyword, vectors = looking_up.result()
     stored = searchable_passages(library.engine, list({**dense, **keyword}))
     ids = list(stored)
-    others = library.vectors.vectors([id_ for id_ in ids if id_ not in dense])
-    dense |= {id_: float(other @ vector) for id_, other in others.items()}
+    dense |= {id_: float(vectors[id_] @ vector) for id_ in vectors if id_ not in dense}
     keyword |= words.scores([id_ for id_ in ids if id_ not in keyword])
     if lost := [id_ for id_ in ids if id_ not in dense]:
         raise VectorStoreError(
@@ -149,7 +152,7 @@ def _ranked(library: Library, words: Ranking, vector: NDArray[np.float32]) -> li
             cure="It is made again from the records; ask again.",
         )
     if not ids:
-        return []
+        return vector, words, []
     fused = DENSE_WEIGHT * _spread([dense[id_] for id_ in ids]) + (1 - DENSE_WEIGHT) * _spread(
         [keyword[id_] for id_ in ids]
     )
@@ -157,7 +160,16 @@ def _ranked(library: Library, words: Ranking, vector: NDArray[np.float32]) -> li
         _Found(as_passage(stored[id_]), float(score), dense[id_], keyword[id_])
         for id_, score in zip(ids, fused, strict=True)
     ]
-    return sorted(found, key=lambda f: (-f.score, f.passage.id))
+    return vector, words, sorted(found, key=lambda f: (-f.score, f.passage.id))
+
+
+def _by_words(
+    library: Library, query: str
+) -> tuple[Ranking, dict[str, float], dict[str, NDArray[np.float32]]]:
+    """What the words of a query find: BM25 of each passage, and its vector."""
+    words = library.keywords.rank(query)
+    keyword = dict(words.best(_SMALLEST_POOL))
+    return words, keyword, library.vectors.vectors(list(keyword))
 
 
 def _spread(scores: Sequence[float]) -> NDArray[np.float64]:

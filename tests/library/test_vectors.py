@@ -5,12 +5,20 @@ from __future__ import annotations
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bot.errors import ServerError, SettingsError, VectorStoreError
-from bot.library.vectors import VectorStore, chroma_at
+from bot.library.vectors import (
+    COLLECTION,
+    SEARCHED,
+    VectorStore,
+    _existing,
+    _searched,
+    chroma_at,
+)
 from bot.servers import ServerAddress
 from tests.library.conftest import RunningChroma
 
@@ -77,6 +85,20 @@ def test_preparing_for_another_embedder_starts_anew(vectors: VectorStore) -> Non
     assert vectors.prepare("e2") is True
     assert vectors.present(["a"]) == set()
     assert vectors.query(_unit(1), top=1, embedder="e2") == []
+
+
+def test_a_collection_made_before_is_searched_as_widely(vectors: VectorStore) -> None:
+    def older(client: Any) -> None:
+        client.create_collection(
+            COLLECTION,
+            metadata={"embedder": "e1"},
+            configuration={"hnsw": {"space": "cosine"}},
+            embedding_function=None,
+        )
+
+    vectors._ask(older)
+    assert vectors.prepare("e1") is False
+    assert vectors._ask(lambda client: _searched(_existing(client, COLLECTION))) == SEARCHED
 
 
 def test_a_collection_replaced_by_another_process_is_found_again(
