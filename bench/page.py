@@ -38,23 +38,31 @@ WATCH = r"""offset => {
   addEventListener('keydown', event => {
     if (event.key === 'Enter') Object.assign(seen, {enter: now(), stamp: 0, paints: {}});
   }, true);
-  const texts = new Map();
-  const look = () => {
-    for (const card of document.querySelectorAll('[class*="st-key-card-"]')) {
-      const stamps = (card.innerText.match(/\b\d{12,}\b/g) || [])
-        .filter(stamp => (Number(stamp) + offset) / 1e6 > seen.enter);
-      if (!stamps.length || !seen.enter || texts.get(card) === stamps.length) continue;
-      texts.set(card, stamps.length);
-      const name = card.className.match(/st-key-card-([a-z-]+)-[0-9a-f]{32}/)[1];
-      (seen.paints[name] ||= []).push(now());
-      if (!seen.stamp) {
-        seen.stamp = stamps[0];
-        requestAnimationFrame(() => setTimeout(() => { seen.painted = now(); }));
-      }
+  const shown = new Map();
+  const cardOf = node => (node instanceof Element ? node : node.parentElement)
+    ?.closest('[class*="st-key-card-"]');
+  new MutationObserver(changes => {
+    if (!seen.enter) return;
+    const changed = new Set();
+    for (const {target, addedNodes} of changes) {
+      for (const node of [target, ...addedNodes]) changed.add(cardOf(node));
     }
-    requestAnimationFrame(look);
+    changed.delete(undefined);
+    changed.delete(null);
+    if (changed.size) requestAnimationFrame(() => { changed.forEach(look); });
+  }).observe(document.body, {childList: true, characterData: true, subtree: true});
+  const look = card => {
+    const stamps = (card.textContent.match(/\b\d{12,}\b/g) || [])
+      .filter(stamp => (Number(stamp) + offset) / 1e6 > seen.enter);
+    const name = card.className.match(/st-key-card-([a-z-]+)-[0-9a-f]{32}/)?.[1];
+    if (!name || !stamps.length || shown.get(card) === stamps.length) return;
+    shown.set(card, stamps.length);
+    (seen.paints[name] ||= []).push(now());
+    if (!seen.stamp) {
+      seen.stamp = stamps[0];
+      requestAnimationFrame(() => setTimeout(() => { seen.painted = now(); }));
+    }
   };
-  requestAnimationFrame(look);
 }"""
 FRAME = """() => new Promise(resolve => {
   const times = [];

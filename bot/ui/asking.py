@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Thread
 
 import streamlit as st
@@ -37,6 +38,24 @@ def settle() -> None:
     if waiting is not None and waiting.turn is not None:
         state.open_conversation(waiting.turn.conversation_id)
         state.submission_done()
+
+
+def ask_at_once(services: Services, conversation_id: str) -> LiveTurn | None:
+    """Ask the next question before anything is drawn, when nothing has to be read for it first:
+    the models begin while the page is still being drawn. What cannot be asked is left to `ask`.
+
+    Args:
+        conversation_id: the open conversation; empty to begin one.
+    """
+    waiting = state.submission()
+    if waiting is None or waiting.files or not waiting.question:
+        return None
+    if conversation_id and services.chat.under_way(conversation_id) is not None:
+        return None
+    with suppress(TriptychError):
+        _put(services, waiting, conversation_id)
+        settle()
+    return waiting.turn
 
 
 def ask(services: Services, conversation_id: str) -> LiveTurn | None:

@@ -39,6 +39,14 @@ def page(services: Services) -> None:
     asking.settle()
     current = _known_conversation(chat)
 
+    asked = asking.ask_at_once(services, current)
+    if asked is not None:
+        current = asked.conversation_id
+
+    with st.container(key="thread"):
+        hero = st.empty()
+        turns = _drawn_turns(services, chat.turns(current) if current else [])
+        arriving = st.container()
     with st.sidebar:
         sidebar.choices(services, partial(_stop_strategy, chat))
         conversations = st.container()
@@ -46,21 +54,18 @@ def page(services: Services) -> None:
         sidebar.indexing(services, indexing)
         notes.show(services)
     _show_notice()
-    with st.container(key="thread"):
-        hero = st.empty()
-        turns = _drawn_turns(services, chat.turns(current) if current else [])
-        arriving = st.container()
     with st.bottom:
         stop_all = st.empty()
     asking.draw_input(services.settings.upload_megabytes)
 
     if state.submission() is None and not turns:
         _draw_hero(services, hero)
-    with arriving:
-        asked = asking.ask(services, current)
-        if asked is not None:
-            current = asked.conversation_id
-            turns.append(_draw_turn(services, asked))
+    if asked is None:
+        with arriving:
+            asked = asking.ask(services, current)
+            if asked is not None:
+                current = asked.conversation_id
+                turns.append(_draw_turn(services, asked))
     with conversations:
         sidebar.conversations(services, current)
 
