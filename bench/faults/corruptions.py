@@ -1,30 +1,38 @@
 """Corruptions: one file of a Triptych is damaged, and it must mend itself and say so.
 
-``python -m bench.faults --kills 0 --disk 0 --endpoints 0 --files 0``. Files of Chroma, of SQLite
-and of adapters are truncated, emptied, removed, or overwritten with garbage, before a start or in
-the middle of use. Documents must all be found again. Of conversations a part may be gone with the
-file, but then a note says so and the damaged file is still there.
+``python -m bench.faults --kills 0 --disk 0 --endpoints 0 --files 0``. Files of Chroma, of SQLite,
+of adapters and of models are truncated, emptied, removed, or overwritten with garbage, before a
+start or in the middle of use. Documents must all be found again. Of conversations a part may be
+gone with the file, but only what nobody can read in it, and a note says so. Damaged weights and
+adapters are refused in a sentence, and the others answer.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import shutil
-from collections.abc import Callable
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from bench.faults import kills
 from bench.faults.home import Home
 from bench.faults.ledger import Key, Ledger, recall
 from bench.faults.tally import Tally
 from bench.faults.worker import make_adapter, prepare
+from bot.chat.answers import LiveAnswer
+from bot.chat.columns import Options
 from bot.damage import notes, set_aside
 from bot.errors import TriptychError
 from bot.library.ingest import add_uploads, sync_folder
+from bot.models.catalog import EMBEDDED_FILE, EMBEDDED_PACKAGE, embedded_weights
 from bot.records import conversations as records
 from bot.records.conversations import NewAnswer
 from bot.services import Services
@@ -35,6 +43,8 @@ ROWS = 1100
 
 CONVERSATIONS = 40
 PATIENCE_SECONDS = 60.0
+PARTS = ("chroma", "sqlite", "weights", "adapter", "chroma", "sqlite")
+"""What is damaged, one after the other."""
 
 
 def run(count: int, seed: int, *, defect: str = "", only: tuple[str, str] | None = None) -> Tally:
@@ -100,11 +110,32 @@ def fill(template: Home, pipe: Connection, log: Path) -> None:
         done = {"status": "complete", "text": f"It reaches {number} degrees. " * 20}
         records.update_answer(services.engine, f"a{number}", done)
     for name in ("tern", "wren"):
-        make_adapter(template.adapters_dir, name, name.encode() * 5000)
+        make_adapter(template.adapters_dir, name, _lora(template.folder / "lora.gguf", name))
     found, problems = recall(services)
     assert not problems, problems
     services.close()
     pipe.send(found)
+
+
+def _lora(path: Path, name: str) -> bytes:
+    """A LoRA of random numbers on one matrix of the embedded model, which can be served."""
+    from gguf import GGUFWriter
+
+    numbers = np.random.default_rng(list(name.encode()))
+    writer = GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 1.0)
+    for side, shape in (("a", (4, 576)), ("b", (576, 4))):
+        tensor = numbers.normal(size=shape).astype(np.float32)
+        writer.add_tensor(f"blk.0.attn_output.weight.lora_{side}", tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    content = path.read_bytes()
+    path.unlink()
+    return content
 
 
 Damage = Callable[[Path, random.Random], None]
@@ -151,10 +182,14 @@ def _corrupt(
     defect: str,
     only: tuple[str, str] | None,
 ) -> None:
-    part = ("chroma", "sqlite", "chroma", "adapter")[number % 4]
+    part = PARTS[number % len(PARTS)]
+    if part == "weights":
+        _copy_weights(home)
     path = chance.choice(_files(home, part))
     damage = chance.choice(DAMAGES)
-    in_use = part != "adapter" and chance.random() < 0.4
+    if path == home.local_weights and damage == _garbage:
+        damage = _truncate  # nobody can tell what a file of the person's own must be
+    in_use = part in ("chroma", "sqlite") and chance.random() < 0.4
     if only is not None:
         part, in_use = "chroma", False
         damage = next(one for one in DAMAGES if one.__name__ == f"_{only[0]}")
@@ -165,7 +200,7 @@ def _corrupt(
         damage(path, chance)
     ours, theirs = kills.PROCESSES.Pipe()
     process = kills.PROCESSES.Process(
-        target=visit, args=(home, part, in_use, theirs, log, defect), daemon=True
+        target=visit, args=(home, part, path, in_use, theirs, log, defect), daemon=True
     )
     process.start()
     theirs.close()
@@ -182,40 +217,88 @@ def _corrupt(
         return
     process.join()
     excused = {"title", "turn", "answer", "vote"} if part == "sqlite" and told else set[str]()
+    if part == "sqlite":
+        problems += _left_behind(home, ledger, found)
     if part == "adapter":
-        found.setdefault(("adapter", path.parent.name), None)
-        problems += _adapter_problems(home, path.parent.name, found)
         excused.add("adapter")
+        wren = ("adapter", "wren")
+        if found.get(wren) != ledger.kept[wren]:
+            problems.append("the sound adapter is gone")
     lost = [*Ledger(dict(ledger.kept)).lost(found, frozenset(excused)), *problems]
     tally.lost += len(lost)
     tally.problems += [f"{title}: {one}" for one in lost[:5]]
 
 
+def _copy_weights(home: Home) -> None:
+    """Model files that may be damaged: a package of the embedded model, and a person's own."""
+    package = home.folder / "packages" / EMBEDDED_PACKAGE
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for place in (package / EMBEDDED_FILE, home.local_weights):
+        shutil.copyfile(embedded_weights().path, place)
+
+
 def _files(home: Home, part: str) -> list[Path]:
     if part == "sqlite":
         return [home.data_dir / "triptych.db"]
+    if part == "weights":
+        return [home.folder / "packages" / EMBEDDED_PACKAGE / EMBEDDED_FILE, home.local_weights]
     folder = home.data_dir / "chroma" if part == "chroma" else home.adapters_dir / "tern"
     found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return [path for path in found if path.name != shelf.EXAMPLES_NAME]
 
 
-def _adapter_problems(home: Home, name: str, found: dict[Key, object]) -> list[str]:
-    """A damaged adapter must be refused in words, and the other one must still be there."""
-    problems = []
-    if found.get(("adapter", "wren")) != hashlib.sha256(b"wren" * 5000).hexdigest():
-        problems.append("the sound adapter is gone")
-    try:
-        kept = shelf.adapter(home.adapters_dir, name)
-    except TriptychError as error:
-        return problems if str(error) else [*problems, "it is refused without a word"]
-    if kept.sha256 != hashlib.sha256(b"tern" * 5000).hexdigest():
-        problems.append("a changed adapter is served")
-    return problems
+def _left_behind(home: Home, ledger: Ledger, found: dict[Key, object]) -> list[str]:
+    """What can be read in the damaged file that was set aside, and is not in the new one.
+
+    It is read here row by row, by their numbers, which is another way than the mending takes.
+    """
+    files = [path for path in set_aside(home.data_dir) if not path.name.endswith("-journal")]
+    if not files:
+        return []
+    readable: dict[Key, object] = {}
+    with closing(sqlite3.connect(f"file:{files[0]}?immutable=1", uri=True)) as connection:
+        for id_, title in _rows(connection, "conversations", "id, title"):
+            readable["title", id_] = title
+        for id_, owner, question in _rows(connection, "turns", "id, conversation_id, question"):
+            if ("title", owner) in readable:
+                readable["turn", owner, id_] = question
+        for id_, turn, *rest, vote in _rows(
+            connection, "answers", "id, turn_id, status, text, vote"
+        ):
+            owner = f"c{turn[1:]}"
+            if ("turn", owner, turn) in readable:
+                readable["answer", owner, id_] = tuple(rest)
+                readable["vote", owner, id_] = vote
+    return [
+        f"{' '.join(key)} can be read in the damaged file, and was left behind"
+        for key, value in readable.items()
+        if ledger.kept.get(key) == value and found.get(key) != value
+    ]
 
 
-def visit(home: Home, part: str, in_use: bool, pipe: Connection, log: Path, defect: str) -> None:
+def _rows(connection: sqlite3.Connection, table: str, names: str) -> Iterator[tuple[str, ...]]:
+    """The rows of a table that can be read each by itself."""
+    for number in range(1, CONVERSATIONS + 1):
+        with suppress(sqlite3.DatabaseError, ValueError):
+            yield from connection.execute(
+                f"SELECT {names} FROM {table} NOT INDEXED WHERE rowid = ?",
+                (number,),
+            ).fetchall()
+
+
+def visit(
+    home: Home,
+    part: str,
+    path: Path,
+    in_use: bool,
+    pipe: Connection,
+    log: Path,
+    defect: str,
+) -> None:
     """Start as the page does, use everything, and tell what can be recalled in the end."""
     prepare(log, defect)
+    sys.path.insert(0, str(home.folder / "packages"))
     services = home.open()
     if in_use:
         _use(services)
@@ -228,11 +311,44 @@ def visit(home: Home, part: str, in_use: bool, pipe: Connection, log: Path, defe
         found, problems = recall(services)
     except TriptychError as error:
         found, problems = {}, [f"nothing can be recalled: {error}"]
+    if part in ("adapter", "weights"):
+        problems += _answers(services, part, path)
     told = bool(notes(home.data_dir))
     if told and part == "chroma" and not set_aside(home.data_dir):
         problems.append("what was damaged is not there any more")
     services.close()
     pipe.send((found, problems, told))
+
+
+def _answers(services: Services, part: str, path: Path) -> Iterator[str]:
+    """What is wrong with the answers of what was damaged, and of what stands beside it."""
+    if part == "adapter":
+        bad = _asked(services, "adapter", "embedded", path.parent.name)
+        good = _asked(services, "adapter", "embedded", "wren")
+    else:
+        model = "embedded" if path.name == EMBEDDED_FILE else f"gguf:{path}"
+        bad = _asked(services, "prompt", model, "")
+        good = _asked(services, "prompt", "scripted", "")
+    if good.status != "complete":
+        yield f"what is sound does not answer: {good.status} {good.error}"
+    said = f"{bad.error} {bad.cure}".strip()
+    if bad.status != "failed":
+        yield f"what is damaged answers: {bad.status} {bad.text!r}"
+    elif not said.endswith(".") or "Error(" in said or "\n" in said:
+        yield f"this is no sentence: {said!r}"
+
+
+def _asked(services: Services, strategy: str, model: str, adapter: str) -> LiveAnswer:
+    """An answer, or why there is none."""
+    chat = services.chat
+    options = Options(4, 0.0, 7, 1, adapter, models=(model,))
+    turn = chat.ask(chat.create(), "How hot is it?", [strategy], options)
+    chat.attach(turn.id, "person")
+    seen = -1
+    while not turn.done:
+        seen = chat.wait(turn, seen, 5.0)
+    (answer,) = turn.answers.values()
+    return answer
 
 
 def _use(services: Services) -> None:

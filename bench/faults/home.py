@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Engine
 
 from bot import services as composition
 from bot.library.embed import DIMENSIONS, Embedder
@@ -21,13 +20,20 @@ from bot.library.load import load
 from bot.library.reader import Reader, Reading
 from bot.library.split import split
 from bot.library.vectors import VectorStore, chroma_spec
-from bot.models.catalog import AdapterWeights
+from bot.models.catalog import AdapterRef, AdapterWeights, Model
+from bot.models.hub import Hub
+from bot.models.keys import Keys
+from bot.models.names import Workshop
+from bot.models.registry import Models
 from bot.records.database import open_database
 from bot.records.mending import when_mended
 from bot.servers import Servers
 from bot.services import Services
 from bot.settings import read_settings
-from bot.testing import ScriptedModel
+from bot.testing import MODEL_NAME, ScriptedModel
+
+CONTEXT_TOKENS = 512
+NOWHERE = "http://127.0.0.1:9"
 
 
 class WordEmbedder(Embedder):
@@ -74,10 +80,17 @@ class HereReader(Reader):
 
 @dataclass(frozen=True)
 class Home:
-    """Where one Triptych lives, and the port at which its model answers."""
+    """Where one Triptych lives.
+
+    Args:
+        folder: of everything.
+        model_port: where its scripted model answers; its other models are real.
+        reads_in_child: whether documents are read in a child process, as in the product.
+    """
 
     folder: Path
     model_port: int
+    reads_in_child: bool = False
 
     @property
     def data_dir(self) -> Path:
@@ -93,6 +106,11 @@ class Home:
     def adapters_dir(self) -> Path:
         """The adapters."""
         return self.folder / "adapters"
+
+    @property
+    def local_weights(self) -> Path:
+        """A model file of the person's own."""
+        return self.folder / "local.gguf"
 
     def open(self) -> Services:
         """The services as the page opens them, on cheap parts where those are not tested."""
@@ -116,24 +134,41 @@ class Home:
             embedder=WordEmbedder(),
             knowledge_dir=self.knowledge_dir,
             upload_bytes=1_000_000,
-            reader=HereReader(),
+            reader=Reader() if self.reads_in_child else HereReader(),
         )
-        model = ScriptedModel(port=self.model_port)
-        models: Any = SimpleNamespace(get=lambda _name: model, main=model.name)
         services = BareServices(
             settings=settings,
             engine=engine,
             servers=servers,
-            models=cast(Any, models),
+            models=self._models(servers, engine),
             library=library,
         )
         when_mended(engine, services.sync)
         return services
 
+    def _models(self, servers: Servers, engine: Engine) -> Models:
+        scripted = ScriptedModel(port=self.model_port)
+        workshop = Workshop(
+            servers=servers,
+            keys=Keys({}),
+            context_tokens=CONTEXT_TOKENS,
+            threads=2,
+            remote_context_tokens=CONTEXT_TOKENS,
+            hub=Hub(self.data_dir / "hub", NOWHERE, ""),
+        )
+
+        def make(name: str) -> Model:
+            return scripted if name == MODEL_NAME else workshop.make(name)
+
+        names = ("embedded", f"gguf:{self.local_weights}")
+        return Models(MODEL_NAME, names, make, workshop.make_added, engine)
+
 
 class BareServices(Services):
-    """Services whose adapters are weights that no server has to load."""
+    """Services whose scripted model answers with any adapter."""
 
-    def adapter_ref(self, model_name: str, adapter_name: str) -> AdapterWeights:
-        """Any adapter; the scripted model answers with all of them."""
+    def adapter_ref(self, model_name: str, adapter_name: str) -> AdapterRef:
+        """An adapter of a model; for the scripted one, weights that no server has to load."""
+        if model_name != MODEL_NAME:
+            return super().adapter_ref(model_name, adapter_name)
         return AdapterWeights(adapter_name, Path("none.gguf"), "0" * 64)

@@ -1,8 +1,11 @@
-"""Kills: -9 at random moments and at named points. ``python -m bench.faults --only kills``
+"""Kills: -9 at random moments and at named points.
+
+``python -m bench.faults --corruptions 0 --disk 0 --endpoints 0 --files 0``
 
 Round after round a worker starts on the same data directory, recovers as the page does, tells what
-it finds, and works until it, Chroma, the reader of files or the supervisor is killed. An oracle in
-this process holds what was acknowledged against what the next worker finds.
+it finds, and works until it, Chroma, the child that reads files or the supervisor is killed. An
+oracle in this process holds what was acknowledged against what the next worker finds. A share of
+the kills is for llama.cpp while it answers (`model_kills`) and for trainings (`training_kills`).
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +25,7 @@ from typing import Any, Literal
 
 import psutil
 
-from bench.faults import worker
+from bench.faults import model_kills, training_kills, worker
 from bench.faults.home import Home
 from bench.faults.ledger import Ledger
 from bench.faults.points import NAMES, Point
@@ -33,14 +37,19 @@ from bot.testing import Reply, ScriptedModel
 LONGEST_ROUND_SECONDS = 90.0
 DEEDS = 4
 
-Victim = Literal["point", "moment", "chroma", "supervisor"]
+Victim = Literal["point", "moment", "reader", "chroma", "supervisor"]
 VICTIMS: tuple[tuple[Victim, float], ...] = (
-    ("point", 0.5),
-    ("moment", 0.34),
+    ("point", 0.46),
+    ("moment", 0.3),
+    ("reader", 0.08),
     ("chroma", 0.1),
     ("supervisor", 0.06),
 )
 """Who dies in a round, and how often."""
+
+EVERY_MODEL = 20
+EVERY_TRAINING = 60
+"""One kill of so many is for llama.cpp, and one for a training."""
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
@@ -62,6 +71,47 @@ def run(count: int, seed: int, *, defect: str = "", points: tuple[str, ...] = ()
         points: die there only, at the first call; empty for everywhere.
     """
     tally = Tally("kills", tried=0)
+    if not points:
+        _apart(model_kills.suffer, seed, count // EVERY_MODEL, tally)
+        _apart(training_kills.suffer, seed, count // EVERY_TRAINING, tally)
+    _rounds(count - tally.tried, seed, tally, defect, points)
+    return tally
+
+
+def _apart(
+    suffer: Callable[[Home, int, int, Connection, Path], None], seed: int, count: int, tally: Tally
+) -> None:
+    """Play kills of another kind in a home and a process of their own."""
+    if not count:
+        return
+    done = tally.tried + count
+    with TemporaryDirectory(prefix="triptych-kills-") as place:
+        log = Path(place) / "workers.log"
+        ours, theirs = PROCESSES.Pipe(duplex=False)
+        home = Home(Path(place) / "home", 0)
+        process = PROCESSES.Process(
+            target=suffer, args=(home, seed, count, theirs, log), daemon=True
+        )
+        process.start()
+        theirs.close()
+        with suppress(EOFError):
+            while True:
+                kind, text = ours.recv()
+                tally.tried += kind == "tried"
+                if kind == "problem":
+                    tally.lost += 1
+                    tally.problems.append(text)
+        process.join()
+        if process.exitcode or tally.tried < done:
+            tally.crashes += 1
+            missing = done - tally.tried
+            tally.problems.append(
+                f"{suffer.__module__} ended with {process.exitcode}, {missing} kills too early"
+            )
+        tally.tracebacks += tracebacks(log, tally)
+
+
+def _rounds(count: int, seed: int, tally: Tally, defect: str, points: tuple[str, ...]) -> None:
     chance = random.Random(seed)
     with TemporaryDirectory(prefix="triptych-kills-") as place, model() as port:
         home = Home(Path(place), port)
@@ -79,7 +129,6 @@ def run(count: int, seed: int, *, defect: str = "", points: tuple[str, ...] = ()
                 tally.tried += 1
             _round(home, ledger, tally, chance, None, "the last look", defect, log)
         tally.tracebacks += tracebacks(log, tally)
-    return tally
 
 
 @contextmanager
@@ -138,7 +187,8 @@ def _round(
     title = f"{title} {point.side} {point.name} #{point.call}" if point else title
     deeds = 0 if victim is None else DEEDS
     seed = chance.randrange(1 << 30)
-    process, pipe = start(home, seed, log=log, deeds=deeds, point=point, defect=defect)
+    own = replace(home, reads_in_child=victim == "reader")
+    process, pipe = start(own, seed, log=log, deeds=deeds, point=point, defect=defect)
     moment = time.monotonic() + chance.uniform(0.0, 1.0) if victim != "point" else None
     deadline = time.monotonic() + LONGEST_ROUND_SECONDS
     while True:
@@ -152,6 +202,8 @@ def _round(
         if moment is not None and time.monotonic() >= moment:
             moment = None
             _kill(victim, process, home)
+            if victim == "reader":  # and the next one
+                moment = time.monotonic() + chance.uniform(0.0, 1.0)
         elif time.monotonic() >= deadline:
             tally.crashes += 1
             tally.problems.append(f"round {title}: it did not end")
@@ -179,6 +231,11 @@ def _take(message: tuple[str, Any, Any], ledger: Ledger, tally: Tally, title: st
 def _kill(victim: Victim | None, process: Any, home: Home) -> None:
     if victim == "moment":
         process.kill()
+    elif victim == "reader":
+        with suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children():
+                if "bot.library.read_child" in _command(child):
+                    child.kill()
     elif victim in ("chroma", "supervisor"):
         for one in of_home(home):
             command = " ".join(_command(one))

@@ -20,6 +20,7 @@ from bot.chat.columns import Options
 from bot.chat.live import LiveTurn
 from bot.errors import TriptychError
 from bot.library.ingest import Ingested, add_uploads, forget, sync_folder
+from bot.models.catalog import EMBEDDED_SHA256
 from bot.services import Services
 from bot.tuning import adapters as shelf
 from bot.tuning.recipe import TrainingRecipe
@@ -165,7 +166,7 @@ class Worker:
 def make_adapter(adapters_dir: Path, name: str, weights: bytes) -> None:
     """The steps by which a training puts an adapter in its place."""
     partial = shelf.begin(adapters_dir, name)
-    TrainingRecipe(system_prompt="Be brief.", base_sha256="a" * 64).save(partial)
+    TrainingRecipe(system_prompt="Be brief.", base_sha256=EMBEDDED_SHA256).save(partial)
     (partial / shelf.GGUF_NAME).write_bytes(weights)
     shelf.write_manifest(partial, {"created_at": "2026-01-02T03:04:05+00:00"})
     shelf.publish(partial, adapters_dir, name)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from bot.errors import RecordsError
 from bot.records.database import Table
+from bot.records.transaction import transaction
 
 
 class ModelTable(Table):
@@ -57,7 +54,7 @@ def models(engine: Engine) -> list[ModelRecord]:
     Raises:
         RecordsError: the records cannot be read.
     """
-    with _session(engine) as session:
+    with transaction(engine) as session:
         rows = session.scalars(select(ModelTable).order_by(ModelTable.name))
         return [_record(row) for row in rows]
 
@@ -68,7 +65,7 @@ def put_model(engine: Engine, record: ModelRecord) -> None:
     Raises:
         RecordsError: nothing was written.
     """
-    with _session(engine) as session:
+    with transaction(engine) as session:
         session.merge(ModelTable(**asdict(record)))
 
 
@@ -79,22 +76,9 @@ def delete_model(engine: Engine, name: str) -> bool:
         RecordsError: nothing was removed.
     """
     statement = delete(ModelTable).where(ModelTable.name == name).returning(ModelTable.name)
-    with _session(engine) as session:
+    with transaction(engine) as session:
         return session.scalar(statement) is not None
 
 
 def _record(row: ModelTable) -> ModelRecord:
     return ModelRecord(**{name: getattr(row, name) for name in ModelRecord.__slots__})
-
-
-@contextmanager
-def _session(engine: Engine) -> Iterator[Session]:
-    """One transaction, committed at the end."""
-    try:
-        with Session(engine) as session, session.begin():
-            yield session
-    except SQLAlchemyError as error:
-        raise RecordsError(
-            "The models that were added cannot be read or written.",
-            cure="Check that the disk has room and that no other program holds the database.",
-        ) from error

@@ -65,6 +65,12 @@ def redirects_are_followed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(httpx2.AsyncClient, "__init__", following)
 
 
+def test_a_prompt_that_no_trimming_makes_fit_is_refused_in_the_words_of_its_server() -> None:
+    with ScriptedModel(always=Reply("Paris.")) as healthy:
+        tally = endpoints.run(1, seed=7, names=["context, OpenAI"], healthy=healthy)
+    assert tally.problems == []
+
+
 @pytest.mark.parametrize(
     ("plant", "fault", "seen"),
     [
