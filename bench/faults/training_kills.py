@@ -84,7 +84,7 @@ def _kill(examples: Path, adapters_dir: Path, seconds: float, *, whole: bool) ->
             person.wait(seconds)
         with suppress(psutil.NoSuchProcess):  # it was quicker this time
             jobs = person.children()
-            for one in [person] if whole else jobs:
+            for one in [person] if whole or not jobs else jobs:
                 one.kill()
             psutil.wait_procs(jobs, timeout=PATIENCE_SECONDS)
     finally:
