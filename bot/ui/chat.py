@@ -159,7 +159,7 @@ def _draw_turn(services: Services, turn: LiveTurn) -> Drawn:
 
 
 def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
-    """One card per column; where several models answered, those of a strategy stay together."""
+    """One card per column; where several models answered, those of a strategy stand in one row."""
     models = list(dict.fromkeys(answer.model for answer in turn.answers.values()))
     strategies = dict.fromkeys(answer.strategy for answer in turn.answers.values())
     led = leaders(turn)
@@ -173,15 +173,16 @@ def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
                 title = _TITLES.get(strategy, strategy)
                 cards[key] = Card(key, answer, title, model, actions, led.get(key, frozenset()))
 
-    width = CARD_WIDTH * max(1, len(models))
-    with st.grid(max(1, len(strategies)), min_column_width=width, key=f"cards-{turn.id}"):
-        for strategy in strategies:
-            if len(models) > 1:
-                together = f"columns-{strategy}-{turn.id}"
-                with st.grid(len(models), min_column_width=CARD_WIDTH, key=together):
+    if len(models) > 1:  # a row for each strategy, in which each model keeps its place
+        with st.container(key=f"cards-{turn.id}"):
+            for strategy in strategies:
+                row = f"columns-{strategy}-{turn.id}"
+                with st.grid(len(models), min_column_width=CARD_WIDTH, key=row):
                     draw(strategy)
-            else:
-                draw(strategy)
+        return cards
+    with st.grid(max(1, len(strategies)), min_column_width=CARD_WIDTH, key=f"cards-{turn.id}"):
+        for strategy in strategies:
+            draw(strategy)
     return cards
 
 
