@@ -157,6 +157,10 @@ class _Advisory:
 
     def release(self, *, clear: bool) -> None:
         with self._using:
+            if self._connection is not None:
+                # Said aloud: a server notices a while later that a connection is gone.
+                with suppress(RecordsError, SQLAlchemyError):
+                    self._connection.execute(text("SELECT pg_advisory_unlock(:key)"), self._key)
             self._close()
 
     def _close(self) -> None:

@@ -48,7 +48,7 @@ def ask_at_once(services: Services, conversation_id: str) -> LiveTurn | None:
         conversation_id: the open conversation; empty to begin one.
     """
     waiting = state.submission()
-    if waiting is None or waiting.files or not waiting.question:
+    if waiting is None or waiting.files or not waiting.question or not state.has_options():
         return None
     if conversation_id and services.chat.under_way(conversation_id) is not None:
         return None

@@ -126,6 +126,11 @@ def remember_adapters(other: Mapping[str, str]) -> None:
     st.session_state[_OTHER_ADAPTERS] = dict(other)
 
 
+def has_options() -> bool:
+    """Whether the side bar has said yet how to answer; it has once it was drawn."""
+    return all(key in st.session_state for key in (ANSWER_TOKENS, TEMPERATURE, PASSAGES))
+
+
 def options(seed: int, main_model: str) -> Options:
     """What the side bar says about the next answer."""
     return Options(
