@@ -78,9 +78,12 @@ def conversations(services: Services, current: str) -> None:
         for row in rows[:_LISTED]:
             _conversation(services, row.id, row.title, is_open=row.id == current)
         if len(rows) > _LISTED:
-            with st.expander(f"{len(rows) - _LISTED} older", key="older-conversations"):
-                for row in rows[_LISTED:]:
-                    _conversation(services, row.id, row.title, is_open=row.id == current)
+            label = f"{len(rows) - _LISTED} older"
+            older = st.expander(label, key="older-conversations", on_change="rerun")
+            if older.open:  # closed, hundreds of them would be sent with every question
+                with older:
+                    for row in rows[_LISTED:]:
+                        _conversation(services, row.id, row.title, is_open=row.id == current)
 
 
 def indexing(services: Services, slot: DeltaGenerator) -> None:

@@ -221,3 +221,22 @@ def test_the_last_six_turns_are_shown_and_older_ones_on_request(page_over: PageO
     assert "Question 2x" in shown(page)
     page.button(key="show-older").click().run()
     assert "Question 0x" in shown(page)
+
+
+def test_older_conversations_are_sent_only_when_they_are_looked_at(page_over: PageOver) -> None:
+    page, services = page_over(ScriptedModel(always=Reply("Yes.")))
+    only(page, "prompt")
+    for number in range(10):
+        page.button(key="new-chat").click().run()
+        ask(page, f"Question {number}x")
+    page.run()
+
+    def listed() -> set[str]:
+        keys = {str(button.key) for button in page.button}
+        return {key for key in keys if key.startswith("conversation-")}
+
+    assert len(listed()) == 8
+    page.session_state["older-conversations"] = True
+    page.run()
+    assert not page.exception
+    assert len(listed()) == len(services.chat.conversations()) == 10
