@@ -12,6 +12,7 @@ from bench.answers import Answered, summary, table
 from bench.corpus import Writer, write_folder
 from bench.crowd import Figures, growth, percentile
 from bench.side_by_side import Run, verdict
+from bench.visitor import Visitor
 from bot.chat.strategies import strategy
 
 
@@ -133,3 +134,10 @@ def test_memory_grows_against_the_second_quarter_not_against_the_warm_up() -> No
 def test_a_percentile_is_exceeded_by_the_rest_only() -> None:
     assert percentile([float(value) for value in range(101)], 95) == pytest.approx(95.0)
     assert percentile([], 95) == 0.0
+
+
+def test_a_visitor_notes_answers_that_failed() -> None:
+    visitor = Visitor(socket=None)  # type: ignore[arg-type]
+    visitor._read("**Prompt** &nbsp; :green-badge[:material/check: done]", now=0)
+    visitor._read("**RAG** &nbsp; :red-badge[:material/error: failed]", now=0)
+    assert visitor.errors == [":red-badge[:material/error: failed]"]
