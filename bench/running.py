@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 import psutil
@@ -64,22 +65,31 @@ def page(data_dir: Path, scripted_at: str = "") -> Iterator[Page]:
     if scripted_at:
         environment |= {"TRIPTYCH_MODEL": "openai:scripted", "OPENAI_BASE_URL": scripted_at}
         environment |= {"OPENAI_API_KEY": SCRIPTED_KEY}
+    with (
+        (data_dir.parent / f"{data_dir.name}.log").open("wb") as log,
+        streamlit(ROOT / "app.py", environment, log) as running,
+    ):
+        _wait_for(running)
+        yield running
+
+
+@contextmanager
+def streamlit(
+    script: Path, environment: dict[str, str], output: IO[bytes] | int = subprocess.DEVNULL
+) -> Iterator[Page]:
+    """Run a Streamlit script on a free port; nobody waits until it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    with (data_dir.parent / f"{data_dir.name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    running = Page(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
     try:
-        _wait_for(running)
-        yield running
+        yield Page(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):

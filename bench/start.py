@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from bench import machine
+from bench.running import streamlit
 from bot.library.ingest import sync_folder
 from bot.services import open_services
 from bot.settings import ROOT, read_settings
@@ -37,31 +33,6 @@ EMPTY_PAGE = 'import streamlit as st\n\nst.title("Empty")\nst.chat_input("Ask")\
 
 WRITING = """() => [...document.querySelectorAll('[class*="st-key-card-"]')]
     .some(card => /writing|done/.test(card.innerText))"""
-
-
-@contextmanager
-def streamlit(script: Path, data_dir: Path) -> Iterator[str]:
-    """Run a Streamlit script on a free port, from the moment of entering; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
-    command += ["--server.headless", "true", "--server.address", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--browser.gatherUsageStats", "false"],
-        cwd=ROOT,
-        env=os.environ | {"TRIPTYCH_DATA_DIR": str(data_dir)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=20)
-        process.kill()
-        process.wait()
 
 
 def open_page(page: Page, address: str, started: float) -> float:
@@ -88,15 +59,21 @@ def start_empty(browser: Browser, folder: Path) -> float:
     script = folder / "empty.py"
     script.write_text(EMPTY_PAGE, encoding="utf-8")
     started = time.perf_counter()
-    with streamlit(script, folder) as address, closing(browser.new_page()) as page:
-        return open_page(page, address, started)
+    with (
+        streamlit(script, {"TRIPTYCH_DATA_DIR": str(folder)}) as running,
+        closing(browser.new_page()) as page,
+    ):
+        return open_page(page, running.address, started)
 
 
 def start_triptych(browser: Browser, data_dir: Path) -> tuple[float, float, float]:
     """Seconds to a page that can be used, to the first token, and from the question to it."""
     started = time.perf_counter()
-    with streamlit(ROOT / "app.py", data_dir) as address, closing(browser.new_page()) as page:
-        interactive = open_page(page, address, started)
+    with (
+        streamlit(ROOT / "app.py", {"TRIPTYCH_DATA_DIR": str(data_dir)}) as running,
+        closing(browser.new_page()) as page,
+    ):
+        interactive = open_page(page, running.address, started)
         box = page.get_by_test_id("stChatInputTextArea")
         box.fill(QUESTION)
         asked = time.perf_counter()

@@ -15,7 +15,6 @@ from bot.models.answer import longest
 from bot.ui import text, theme
 
 _UNDER_WAY = {"queued", "retrieving", "reading", "streaming"}
-_RETRY_FROM = {"complete", "stopped", "interrupted", "failed"}
 
 _STATUS = {
     "queued": ("gray", ":material/hourglass_empty:", "waiting"),
