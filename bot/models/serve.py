@@ -23,7 +23,8 @@ SLOTS = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify the weights, serve them, and return when standard input closes."""
+    """Verify the weights, serve them, and end the process when standard input closes; returns
+    only when there is nothing to serve."""
     options = _options(arguments)
     key = os.environ.pop("TRIPTYCH_SERVER_KEY", "")
     if not key:
@@ -38,8 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     server = _serve(options, key)
     sys.stderr.write(f"Serving at {server.listening_address}\n")
+    sys.stderr.flush()
     sys.stdin.buffer.read()
-    return 0
+    # A server that is destroyed within milliseconds of its start waits for ever for a loop that
+    # had not begun when it was told to end. There is nothing to tidy up: leave without.
+    os._exit(0)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
