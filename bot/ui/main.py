@@ -7,7 +7,7 @@ from streamlit.navigation.page import Page
 
 from bot.errors import TriptychError
 from bot.services import Services, missing_parts
-from bot.ui import chat, house, knowledge, models, setup, text, theme
+from bot.ui import chat, house, knowledge, models, setup, text, theme, tuning
 
 
 def main() -> None:
@@ -31,6 +31,9 @@ def _chosen_page(services: Services) -> Page:
     def knowledge_page() -> None:
         knowledge.page(services)
 
+    def tuning_page() -> None:
+        tuning.page(services)
+
     def models_page() -> None:
         models.page(services)
 
@@ -42,6 +45,12 @@ def _chosen_page(services: Services) -> Page:
                 title="Knowledge",
                 icon=":material/library_books:",
                 url_path="knowledge",
+            ),
+            st.Page(
+                tuning_page,
+                title="Fine-tune",
+                icon=":material/model_training:",
+                url_path="fine-tune",
             ),
             st.Page(models_page, title="Models", icon=":material/neurology:", url_path="models"),
         ],

@@ -5,7 +5,7 @@ Widget keys are spelled here once; code and tests find widgets by them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
@@ -27,6 +27,8 @@ PASSAGES = "passages"
 ADAPTER = "adapter"
 MODEL = "model"
 COMPARED = "compare"
+TUNING_TAB = "tab"
+EXAMPLE_SET = "_example_set"
 
 _OTHER_ADAPTERS = "_other_adapters"
 _CONVERSATION = "_conversation"
@@ -35,6 +37,7 @@ _SHOWN_TURNS = "_shown_turns"
 _READINGS = "_readings"
 _NOTICE = "_notice"
 _CONFIRM = "_confirm_delete"
+_OPEN_TAB = "_tuning_tab"
 
 TURNS_SHOWN = 6
 
@@ -217,6 +220,35 @@ def confirm_delete(wanted: bool) -> None:
 def delete_to_confirm() -> bool:
     """Whether the visitor is being asked to confirm a deletion."""
     return bool(st.session_state.get(_CONFIRM, False))
+
+
+def example_set() -> str:
+    """The set of examples that is chosen on the fine-tuning page; empty when none is."""
+    return str(st.session_state.get(EXAMPLE_SET, ""))
+
+
+def choose_example_set(chosen: str) -> None:
+    """Make a set of examples the one that is edited, trained on and measured."""
+    st.session_state[EXAMPLE_SET] = chosen
+
+
+def open_tuning_tab(title: str) -> None:
+    """Open a tab of the fine-tuning page; to be called before its tabs are drawn, as a button's
+    callback is."""
+    st.session_state[TUNING_TAB] = title
+
+
+def recall_tuning_tab(titles: Sequence[str]) -> None:
+    """After a visit to another page, open the tab that was open; the page's address wins."""
+    left = st.session_state.get(_OPEN_TAB, "")
+    known = TUNING_TAB in st.session_state or TUNING_TAB in st.query_params
+    if left in titles and not known:
+        st.session_state[TUNING_TAB] = left
+
+
+def remember_tuning_tab(title: str) -> None:
+    """Keep which tab is open, beyond a visit to another page."""
+    st.session_state[_OPEN_TAB] = title
 
 
 def notify(message: str, *, failed: bool = False) -> None:
