@@ -11,40 +11,18 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
 from bot.errors import AdapterError, ExamplesError, RecipeError, TuningError
 from bot.tuning import adapters as shelf
 from bot.tuning.adapters import Adapter
+from bot.tuning.events import TrainingStep
 from bot.tuning.examples import read_examples
 from bot.tuning.recipe import TrainingRecipe
 
 _ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingStep:
-    """One step of a training.
-
-    Args:
-        step: counted from 1.
-        steps: how many there will be.
-        loss: mean negative log-likelihood of the step's answer tokens, in nats.
-        validation_loss: the same on the held-out examples, after an epoch; None otherwise.
-        learning_rate: the one this step used.
-        tokens_per_second: tokens that went through the model, over the step's time.
-        seconds_left: estimate from the mean step so far.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    validation_loss: float | None
-    learning_rate: float
-    tokens_per_second: float
-    seconds_left: float
 
 
 def run_training(

@@ -10,6 +10,8 @@ from typing import Any
 from bot.errors import RecipeError
 
 FILE_NAME = "recipe.json"
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SCHEDULES = ("linear", "cosine", "constant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +27,18 @@ class TrainingRecipe:
         layers: how many of the last layers are adapted; 0 means all of them.
         epochs: how often every example is seen.
         batch_size: examples a step.
-        learning_rate: the highest one, reached after the warm-up; it decays linearly to zero.
+        learning_rate: the highest one, reached after the warm-up.
+        schedule: how it falls after that: "linear" or "cosine" to zero, or not at all: "constant".
         warmup_share: share of all steps spent warming up.
         hidden_share: share of each question's tokens that is hidden, anew at every step, so that
             a fact is not tied to one phrasing.
+        dropout: share of the low-rank matrices' inputs that is zeroed, anew at every step.
         weight_decay: pull of the low-rank matrices towards zero.
+        targets: the projections of a layer that are adapted.
         validation_share: share of the examples that is held out to measure, not to learn.
+        folds: how many trainings cross-validate the recipe before the one that is kept; each part
+            of the examples is held out once. 0 means none, and one alone is not possible.
+        patience: how many evaluations without a gain end the training; 0 means none do.
         example_tokens: the longest example, system prompt included, in tokens.
         seed: decides initial weights and the order of the examples.
 
@@ -47,10 +55,15 @@ class TrainingRecipe:
     epochs: int = 14
     batch_size: int = 12
     learning_rate: float = 4e-3
+    schedule: str = "linear"
     warmup_share: float = 0.1
     hidden_share: float = 0.5
+    dropout: float = 0.0
     weight_decay: float = 0.0
+    targets: tuple[str, ...] = PROJECTIONS
     validation_share: float = 0.0
+    folds: int = 0
+    patience: int = 0
     example_tokens: int = 1024
     seed: int = 7
 
@@ -65,6 +78,15 @@ class TrainingRecipe:
             )
         for name, (low, high) in _RANGES.items():
             _check_range(name, getattr(self, name), low, high)
+
+        if self.folds == 1:
+            raise RecipeError("folds is 1; it must be 0 or at least 2.", cure="Correct the recipe.")
+        if self.schedule not in SCHEDULES:
+            raise RecipeError(
+                f"schedule is {self.schedule!r}; it must be one of: {', '.join(SCHEDULES)}.",
+                cure="Correct the recipe.",
+            )
+        _check_targets(self.targets)
 
     def save(self, folder: Path) -> None:
         """Write `recipe.json` into the folder."""
@@ -81,8 +103,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-7, 1.0),
     "warmup_share": (0.0, 0.9),
     "hidden_share": (0.0, 0.9),
+    "dropout": (0.0, 0.9),
     "weight_decay": (0.0, 1.0),
     "validation_share": (0.0, 0.5),
+    "folds": (0, 20),
+    "patience": (0, 1000),
     "example_tokens": (16, 8192),
     "seed": (0, 2**31 - 1),
 }
@@ -101,6 +126,16 @@ def _check_range(name: str, value: object, low: float, high: float) -> None:
         )
 
 
+def _check_targets(targets: object) -> None:
+    if not isinstance(targets, tuple) or not targets or len(set(targets)) < len(targets):
+        raise RecipeError("targets must name projections, each once.", cure="Correct the recipe.")
+    if unknown := [str(one) for one in targets if one not in PROJECTIONS]:
+        raise RecipeError(
+            f"targets names {', '.join(unknown)}; known are: {', '.join(PROJECTIONS)}.",
+            cure="Correct the recipe.",
+        )
+
+
 def from_dict(values: dict[str, Any]) -> TrainingRecipe:
     """A recipe from its saved form.
 
@@ -112,6 +147,8 @@ def from_dict(values: dict[str, Any]) -> TrainingRecipe:
         raise RecipeError(
             f"The recipe has unknown entries: {', '.join(unknown)}.", cure="Remove them."
         )
+    if isinstance(values.get("targets"), list):
+        values = values | {"targets": tuple(values["targets"])}
     try:
         return TrainingRecipe(**values)
     except TypeError as error:

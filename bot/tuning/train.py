@@ -33,10 +33,12 @@ from bot.errors import RecipeError, TuningError
 from bot.tuning import adapters as shelf
 from bot.tuning import recipe as recipes
 from bot.tuning.drills import Drill, encode, pack
+from bot.tuning.events import TrainingStep
 from bot.tuning.examples import Example, read_examples
 from bot.tuning.export import CONFIG_NAME, WEIGHTS_NAME, export_gguf
-from bot.tuning.job import TrainingStep, file_sha256, run_training
+from bot.tuning.job import file_sha256, run_training
 from bot.tuning.recipe import TrainingRecipe
+from bot.tuning.split import held_out
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["TrainingStep", "encode", "learning_rate", "main", "run_training", "train"]
 
 CURVE_NAME = "curve.json"
-_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _GRADIENT_NORM = 1.0
 _PACK_TOKENS = 512  # attention costs the square of a sequence's length
 
@@ -137,7 +138,8 @@ def train(
     started = time.monotonic()
     tokenizer, model = load_base(base)
     system_ids, drills = encode(tokenizer, recipe, examples)
-    trainee = _Trainee(model, recipe, system_ids, drills)
+    learning, _ = held_out(examples, recipe.validation_share, recipe.seed)
+    trainee = _Trainee(model, recipe, system_ids, drills, learning)
     curve = []
     for step in trainee.steps():
         curve.append(asdict(step) | {"seconds": round(time.monotonic() - started, 2)})
@@ -183,7 +185,12 @@ class _Trainee:
     """A base model being adapted."""
 
     def __init__(
-        self, model: Any, recipe: TrainingRecipe, system_ids: tuple[int, ...], drills: list[Drill]
+        self,
+        model: Any,
+        recipe: TrainingRecipe,
+        system_ids: tuple[int, ...],
+        drills: list[Drill],
+        learning: Sequence[int],
     ) -> None:
         import torch
         from peft import LoraConfig, get_peft_model
@@ -200,9 +207,9 @@ class _Trainee:
         self.config = LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,
-            target_modules=list(_PROJECTIONS),
+            target_modules=list(recipe.targets),
             layers_to_transform=list(range(self.first, self.depth)),
-            lora_dropout=0.0,
+            lora_dropout=recipe.dropout,
             task_type="CAUSAL_LM",
         )
         self.drills = drills
@@ -212,7 +219,7 @@ class _Trainee:
         self.model.train()
         self.trainable = [p for p in self.model.parameters() if p.requires_grad]
         self.chance = random.Random(recipe.seed + 1)  # noqa: S311
-        self.learning, self.held_out = _split(len(drills), recipe)
+        self.learning = list(learning)
 
     def steps(self) -> Iterator[TrainingStep]:
         """Learn, one step at a time."""
@@ -231,7 +238,7 @@ class _Trainee:
         started = time.monotonic()
         step = 0
         with self._adapted_layers_only():
-            for _ in range(recipe.epochs):
+            for epoch in range(1, recipe.epochs + 1):
                 order.shuffle(self.learning)
                 for begin in range(0, len(self.learning), recipe.batch_size):
                     step += 1
@@ -244,13 +251,12 @@ class _Trainee:
                     torch.nn.utils.clip_grad_norm_(self.trainable, _GRADIENT_NORM)
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
-                    epoch_ends = step % steps_an_epoch == 0
                     now = time.monotonic()
                     yield TrainingStep(
                         step=step,
                         steps=steps,
+                        epoch=epoch,
                         loss=round(loss, 5),
-                        validation_loss=self._validation_loss() if epoch_ends else None,
                         learning_rate=rate,
                         tokens_per_second=round(tokens / (now - step_started), 1),
                         seconds_left=round((now - started) / step * (steps - step), 1),
@@ -326,16 +332,6 @@ class _Trainee:
             raise TuningError("The loss is no longer a number.", cure="Lower learning_rate.")
         return total / answer_tokens, tokens
 
-    def _validation_loss(self) -> float | None:
-        import torch
-
-        if not self.held_out:
-            return None
-        answer_tokens = sum(sum(self.drills[number].learnt) for number in self.held_out)
-        with torch.no_grad():
-            total = sum(float(self._loss(part)[0]) for part in self._packs(self.held_out))
-        return round(total / answer_tokens, 5)
-
     def _packs(self, batch: Sequence[int]) -> Iterator[list[int]]:
         """Cut a batch into parts that are cheap as one sequence; at least one example each."""
         part: list[int] = []
@@ -378,14 +374,6 @@ def learning_rate(recipe: TrainingRecipe, step: int, steps: int) -> float:
     if step <= warmup:
         return recipe.learning_rate * step / warmup
     return recipe.learning_rate * (steps - step + 1) / (steps - warmup + 1)
-
-
-def _split(count: int, recipe: TrainingRecipe) -> tuple[list[int], list[int]]:
-    """Which examples are learnt and which are held out; at least one is learnt."""
-    numbers = list(range(count))
-    random.Random(recipe.seed).shuffle(numbers)  # noqa: S311
-    held_out = min(count - 1, math.ceil(recipe.validation_share * count))
-    return sorted(numbers[held_out:]), sorted(numbers[:held_out])
 
 
 if __name__ == "__main__":

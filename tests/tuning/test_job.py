@@ -17,7 +17,7 @@ from bot.tuning.recipe import TrainingRecipe
 from tests.tuning.stand_in import fill
 
 RECIPE = TrainingRecipe(system_prompt="Be brief.", base_sha256="0" * 64)
-STEP = TrainingStep(1, 2, 0.5, None, 0.001, 100.0, 3.0)
+STEP = TrainingStep(1, 2, 1, 0.5, 0.001, 100.0, 3.0)
 TELL_STEP = f"print({json.dumps({'step': {f: getattr(STEP, f) for f in STEP.__slots__}})!r})"
 
 

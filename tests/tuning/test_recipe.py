@@ -15,7 +15,7 @@ REQUIRED = {"system_prompt": "Be brief. — ✓", "base_sha256": "0" * 64}
 
 
 def test_a_saved_recipe_comes_back(tmp_path: Path) -> None:
-    recipe = TrainingRecipe(**REQUIRED, rank=8, learning_rate=1e-3, examples_sha256="f" * 64)
+    recipe = TrainingRecipe(**REQUIRED, rank=8, learning_rate=1e-3, targets=("q_proj",))
     recipe.save(tmp_path)
     assert recipes.load(tmp_path) == recipe
 
@@ -33,6 +33,14 @@ def test_a_saved_recipe_comes_back(tmp_path: Path) -> None:
         {"warmup_share": 1.0},
         {"validation_share": 0.9},
         {"seed": -1},
+        {"dropout": 1.0},
+        {"folds": 1},
+        {"patience": -1},
+        {"schedule": "steps"},
+        {"targets": ()},
+        {"targets": ("q_proj", "q_proj")},
+        {"targets": ("lm_head",)},
+        {"targets": "q_proj"},
         {"base_sha256": "abc"},
         {"base_sha256": None},
         {"system_prompt": None},
