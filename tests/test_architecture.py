@@ -40,8 +40,10 @@ ONLY_USER = {
     "langchain": "bot.models.providers",
     "huggingface_hub": "bot.models.hub",
     "xllamacpp": "bot.models.serve",
-    "peft": "bot.tuning.train",
 }
+PEFT_USERS = {"bot.tuning.train", "bot.tuning.reference"}
+"""One makes an adapter, the other asks a finished one."""
+
 HEAVY = {"torch", "transformers", "sentence_transformers", "chromadb", "peft", "openai"} | {
     "langchain",
     "langchain_community",
@@ -178,6 +180,15 @@ def test_a_library_has_one_user(library: str, user: str) -> None:
         if any(one.module.partition(".")[0] == library for one in imported)
     }
     assert users == {user}
+
+
+def test_peft_makes_adapters_and_answers_with_them() -> None:
+    users = {
+        name
+        for name, imported in IMPORTS.items()
+        if any(one.module.partition(".")[0] == "peft" for one in imported)
+    }
+    assert users <= PEFT_USERS
 
 
 def test_streamlit_is_for_the_page_only() -> None:
