@@ -140,13 +140,15 @@ class ExamplesError(TuningError):
     """The training examples are wrong.
 
     Args:
-        message: what is wrong.
+        reason: what is wrong.
         line: the line of the file, counted from 1; 0 when it is about the whole file.
         cure: what to do about it.
+        unit: what `line` counts: lines of a file, or rows of a table.
     """
 
-    def __init__(self, message: str, *, line: int = 0, cure: str = "") -> None:
-        super().__init__(f"Line {line}: {message}" if line else message, cure=cure)
+    def __init__(self, reason: str, *, line: int = 0, cure: str = "", unit: str = "Line") -> None:
+        super().__init__(f"{unit} {line}: {reason}" if line else reason, cure=cure)
+        self.reason = reason
         self.line = line
 
 

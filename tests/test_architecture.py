@@ -13,7 +13,7 @@ import pytest
 from bot.settings import ROOT
 
 FLOORS = (
-    {"bot.errors", "bot.logs", "bot.settings", "bot.messages", "bot.damage"},
+    {"bot.errors", "bot.logs", "bot.settings", "bot.messages", "bot.damage", "bot.formulas"},
     {"bot.records", "bot.servers"},
     {"bot.models", "bot.library", "bot.tuning"},
     {"bot.chat", "bot.testing"},

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bot import formulas
 from bot.chat.answers import LiveAnswer, LiveTurn
 from bot.chat.strategies import STRATEGIES
 from bot.library.retrieve import Evidence
@@ -26,12 +27,6 @@ _CSV_HEAD = (
 _VOTES = {1: "up", -1: "down"}
 _LINE_END = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# What starts a formula, in every width, behind anything that a spreadsheet might pass over.
-_FORMULA = re.compile(
-    r"(^|[;\t])(?=[\s'\"`\u00ad\u200b-\u200f\u2060-\u206f\ufeff]*"
-    r"[=+\-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−])",
-    re.MULTILINE,
-)
 
 
 def as_json(title: str, turns: Sequence[LiveTurn]) -> str:
@@ -100,7 +95,7 @@ def _csv_row(turn: LiveTurn, answer: LiveAnswer) -> list[str | float | None]:
 
 
 def _cell(text: str) -> str:
-    return _FORMULA.sub(r"\1'", _printable(text).strip())
+    return formulas.quoted(_printable(text).strip())
 
 
 def _printable(text: str) -> str:

@@ -66,7 +66,7 @@ def migrate(engine: Engine) -> None:
 
 def metadata() -> MetaData:
     """Every table as the code declares it."""
-    from bot.records import conversations, documents, identity, models, postings  # noqa: F401
+    from bot.records import conversations, documents, examples, identity, models, postings  # noqa: F401
     from bot.records.database import Table
 
     return Table.metadata

@@ -130,6 +130,21 @@ def test_a_postgresql_database_is_brought_up_to_date_with_its_rows(postgres: Pos
     engine.dispose()
 
 
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"], indirect=True)
+def test_the_newest_migration_leads_back_and_forth(where: Path | str) -> None:
+    engine = open_database(where)
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "-1")
+        connection.commit()
+    assert revision(engine) != schema.newest_revision()
+    schema.migrate(engine)
+    assert differences(engine) == []
+    engine.dispose()
+
+
 def test_what_is_newer_or_of_others_in_postgresql_is_left_alone(postgres: Postgres) -> None:
     url = postgres.create()
     name = url.rpartition("/")[2]

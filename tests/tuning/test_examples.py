@@ -9,7 +9,7 @@ import pytest
 
 from bot.errors import ExamplesError
 from bot.messages import Message
-from bot.tuning.examples import Example, read_examples
+from bot.tuning.examples import Example, read_examples, write_examples
 
 GOOD = '{"prompt": "What colour?", "completion": "Green."}'
 
@@ -83,3 +83,16 @@ def test_a_file_without_examples_is_an_error_of_the_whole_file(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExamplesError, match=r"nowhere\.jsonl cannot be read"):
         read_examples(tmp_path / "nowhere.jsonl")
+
+
+def test_the_document_is_kept_and_all_problems_are_counted(tmp_path: Path) -> None:
+    named = '{"prompt": "a", "completion": "b", "document": " kilns.html "}'
+    path = write(tmp_path, named)
+    (found,) = read_examples(path)
+    assert found.document == "kilns.html"
+    write_examples([found], path)
+    assert read_examples(path) == [found]
+    half = '{"prompt": "a", "completion": "\\ud800"}'
+    deep = "[" * 100_000
+    with pytest.raises(ExamplesError, match=r"Line 2: .*\(1 more rows have problems\.\)"):
+        read_examples(write(tmp_path, named, deep, half))
