@@ -384,6 +384,29 @@ async def server_facts(endpoint: Endpoint, path: str) -> dict[str, Any]:
     return told
 
 
+@asynccontextmanager
+async def calling(endpoint: Endpoint, *, absent: str) -> AsyncGenerator[AsyncOpenAI]:
+    """The protocol's client, for what a server may offer beside chats.
+
+    Args:
+        absent: what is said of a server that does not know the path.
+
+    Raises:
+        ModelError: the server refuses, or cannot do it.
+    """
+    async with _quickly(endpoint):
+        client = await _client(endpoint)
+        import openai
+
+        try:
+            yield client
+        except openai.APIStatusError as error:
+            if error.status_code not in (404, 405):
+                raise
+            ours = failures.lacking(endpoint, error.body, absent)
+            raise ours from failures.origin(endpoint, error)
+
+
 def _root(endpoint: Endpoint) -> str:
     return endpoint.base_url.removesuffix("/").removesuffix("/v1")
 

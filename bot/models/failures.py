@@ -117,6 +117,16 @@ def refused(
     return ModelProtocolError(f"The server of {who} refused the request{reported}")
 
 
+def lacking(endpoint: Endpoint, body: object, absent: str) -> ModelError:
+    """The error for a server that has not what it was asked for, beside chats.
+
+    Args:
+        absent: what is said when it does not even know the path.
+    """
+    told = isinstance(body, dict) and body.get("message")
+    return ModelUnavailable(_said(endpoint, body) if told else absent)
+
+
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """When a server says that it can be asked again: in this many seconds; None without a word.
 

@@ -26,6 +26,15 @@ class Offer:
     answer_price_per_million: float
 
 
+_OPENAI_TRAINING = {
+    "gpt-4.1": 25.00,
+    "gpt-4.1-mini": 5.00,
+    "gpt-4.1-nano": 1.50,
+    "gpt-4o": 25.00,
+    "gpt-4o-mini": 3.00,
+    "gpt-3.5-turbo": 8.00,
+}
+
 _OPENAI = {
     "gpt-5": Offer(400_000, 1.25, 10.00),
     "gpt-5-mini": Offer(400_000, 0.25, 2.00),
@@ -48,6 +57,14 @@ def offer(host: str, model: str) -> Offer | None:
 
     A dated name ("gpt-4.1-2025-04-14") is the same offer; a fine-tuned one has other prices.
     """
-    if host != OPENAI_HOST:
-        return None
-    return _OPENAI.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model))
+    return _OPENAI.get(_undated(model)) if host == OPENAI_HOST else None
+
+
+def training_price_per_million(host: str, model: str) -> float | None:
+    """What is published for a million trained tokens of a model at a host, in US dollars; None
+    when nothing is known."""
+    return _OPENAI_TRAINING.get(_undated(model)) if host == OPENAI_HOST else None
+
+
+def _undated(model: str) -> str:
+    return re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model)

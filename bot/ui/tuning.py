@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from bot.services import Services
-from bot.ui import state, training
+from bot.ui import server_tuning, state, training
 
 STYLE_SHEET = Path(__file__).with_name("tuning.css")
 
@@ -27,8 +27,8 @@ class Tab:
     draw: Callable[[Services], None]
 
 
-TABS = (Tab("Training", training.tab),)
-"""In the order of the work: Examples, Training, Adapters, Learning curve."""
+TABS = (Tab("Training", training.tab), Tab("On a server", server_tuning.tab))
+"""In the order of the work: Examples, Training, Adapters, Learning curve, On a server."""
 
 
 def page(services: Services) -> None:

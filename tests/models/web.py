@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Call:
-    """One request as it arrived."""
+    """One request as it arrived; its body parsed when it is JSON."""
 
     method: str
     path: str
@@ -62,7 +62,9 @@ def serving(answer: Callable[[Call], Answer]) -> Iterator[Site]:
             length = int(self.headers.get("content-length") or 0)
             raw = self.rfile.read(length)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            call = Call(self.command, self.path, headers, json.loads(raw) if raw else None)
+            is_json = "json" in headers.get("content-type", "json")
+            body = json.loads(raw) if raw and is_json else raw or None
+            call = Call(self.command, self.path, headers, body)
             site.calls.append(call)
             made = answer(call)
             content = made.content()
