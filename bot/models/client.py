@@ -44,6 +44,12 @@ NO_KEY = "none"
 TURN_TOKENS = 12
 """More than a chat template puts around one message."""
 
+TEXTS_A_REQUEST = 1000
+"""So many texts are counted at once."""
+
+_NO_TOKEN = -1
+"""Passed on by llama.cpp between the tokens of two texts, which are cut apart from each other."""
+
 _WORDS = re.compile(r" ?[A-Za-z]+")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -294,6 +300,36 @@ async def count_tokens(endpoint: Endpoint, messages: Sequence[Message]) -> int:
     prompt = await rendered_prompt(endpoint, messages)
     body = {"content": prompt, "add_special": True, "parse_special": True}
     return len(_member(await _post(endpoint, "tokenize", body), "tokens", list))
+
+
+async def text_tokens(endpoint: Endpoint, texts: Sequence[str]) -> list[int]:
+    """How many tokens each text is for the model by itself, without a chat template.
+
+    Raises:
+        ModelError: the server cannot say.
+    """
+    if not endpoint.counts:
+        return [_most_likely_tokens(text) for text in texts]
+    lengths: list[int] = []
+    for start in range(0, len(texts), TEXTS_A_REQUEST):
+        some = texts[start : start + TEXTS_A_REQUEST]
+        content = [part for text in some for part in (text, _NO_TOKEN)]
+        body = {"content": content, "add_special": False, "parse_special": False}
+        lengths += _between(_member(await _post(endpoint, "tokenize", body), "tokens", list))
+    if len(lengths) != len(texts):
+        raise failures.not_the_protocol(endpoint)
+    return lengths
+
+
+def _between(tokens: Sequence[Any]) -> Iterator[int]:
+    """How many tokens stand before each one that is none."""
+    length = 0
+    for token in tokens:
+        if token == _NO_TOKEN:
+            yield length
+            length = 0
+        else:
+            length += 1
 
 
 def estimated_tokens(messages: Sequence[Message]) -> int:
