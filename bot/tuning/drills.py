@@ -25,7 +25,8 @@ class Drill:
     Args:
         ids: the tokens, n of them.
         learnt: for each token, whether it belongs to an answer; n of them.
-        asked: for each token, whether it belongs to a question's own words; n of them.
+        asked: for each token, whether it belongs to a question's own words and may be hidden, as
+            it may not where passages are to be read; n of them.
     """
 
     ids: tuple[int, ...]
@@ -70,7 +71,7 @@ def _encode_one(tokenizer: Any, system: Message, done: int, example: Example) ->
         before, _, after = _render(tokenizer, said, answer_next=True)[done:].partition(_GAP)
         pieces = (
             (_ids(tokenizer, before), False, False),
-            (_ids(tokenizer, question), False, True),
+            (_ids(tokenizer, question), False, not example.grounded),
             (_ids(tokenizer, after), False, False),
             ((*_ids(tokenizer, answer), tokenizer.eos_token_id), True, False),
         )

@@ -1,10 +1,10 @@
 """Training examples: a file of short chats → values, with every problem by its row; and back.
 
 A line of JSON Lines holds either ``{"messages": [{"role": "user", "content": …}, {"role":
-"assistant", …}]}`` or ``{"prompt": …, "completion": …}``, and may name the ``document`` it was
-made from; a table has the columns question and answer (`bot.tuning.table`). The system message is
-not the examples' business: the recipe adds the one that is served, so that training and serving
-prompts are the same.
+"assistant", …}]}`` or ``{"prompt": …, "completion": …}``, may name the ``document`` it was made
+from, and says whether it is ``grounded``; a table has the columns question and answer
+(`bot.tuning.table`). The system message is not the examples' business: the recipe adds the one
+that is served, so that training and serving prompts are the same.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ class Example:
         messages: the chat, without a system message.
         line: where it stands in its file, counted from 1; 0 when it came from elsewhere.
         document: name of the document it was made from; empty when unknown.
+        grounded: whether passages of the library stand before its last question.
     """
 
     messages: tuple[Message, ...]
     line: int = 0
     document: str = ""
+    grounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,8 @@ def as_json_lines(examples: Sequence[Example]) -> str:
         record: dict[str, Any] = {"messages": [one.as_dict() for one in example.messages]}
         if example.document:
             record["document"] = example.document
+        if example.grounded:
+            record["grounded"] = True
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     return "".join(lines)
 
@@ -215,7 +219,8 @@ def _example(record: Any, number: int) -> Example:
             cure="Add the answer that the model should learn.",
         )
     document = record.get("document")
-    return Example(messages, number, document.strip() if isinstance(document, str) else "")
+    document = document.strip() if isinstance(document, str) else ""
+    return Example(messages, number, document, record.get("grounded") is True)
 
 
 def _messages(record: Any) -> Iterator[Message]:

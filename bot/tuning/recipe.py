@@ -32,6 +32,8 @@ class TrainingRecipe:
         warmup_share: share of all steps spent warming up.
         hidden_share: share of each question's tokens that is hidden, anew at every step, so that
             a fact is not tied to one phrasing.
+        grounding: how many examples with passages of the library before the question every epoch
+            sees besides all others, as a share of these; 0 means none.
         dropout: share of the low-rank matrices' inputs that is zeroed, anew at every step.
         weight_decay: pull of the low-rank matrices towards zero.
         targets: the projections of a layer that are adapted.
@@ -58,6 +60,7 @@ class TrainingRecipe:
     schedule: str = "linear"
     warmup_share: float = 0.1
     hidden_share: float = 0.5
+    grounding: float = 0.0
     dropout: float = 0.0
     weight_decay: float = 0.0
     targets: tuple[str, ...] = PROJECTIONS
@@ -103,6 +106,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-7, 1.0),
     "warmup_share": (0.0, 0.9),
     "hidden_share": (0.0, 0.9),
+    "grounding": (0.0, 4.0),
     "dropout": (0.0, 0.9),
     "weight_decay": (0.0, 1.0),
     "validation_share": (0.0, 0.5),

@@ -2,7 +2,8 @@
 
 What a validation should tell is whether a fact is known in words that were never learnt. So an
 example is held out when another one with the same answer stays among the learnt ones; only when
-such examples run out, others are.
+such examples run out, others are. With an example go those that ask the same after passages: they
+are then neither learnt nor asked.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ def held_out(examples: Sequence[Example], share: float, seed: int) -> Split:
 
     A larger share of the same seed holds out what a smaller one does, and more.
     """
-    wanted = min(math.ceil(share * len(examples)), len(examples) - 1)
+    count = sum(not example.grounded for example in examples)
+    wanted = min(math.ceil(share * count), count - 1)
     chosen: set[int] = set()
     for phrasing in _in_order(_phrasings(examples), seed):
-        if len(chosen) >= wanted or len(chosen) + len(phrasing.members) >= len(examples):
+        if len(chosen) >= wanted or len(chosen) + len(phrasing.members) >= count:
             break
         chosen.update(phrasing.members)
-    return _split(len(examples), chosen)
+    return _split(examples, chosen)
 
 
 def folds(examples: Sequence[Example], k: int, seed: int) -> list[Split]:
@@ -66,11 +68,18 @@ def folds(examples: Sequence[Example], k: int, seed: int) -> list[Split]:
     parts: list[set[int]] = [set() for _ in range(k)]
     for number, phrasing in enumerate(dealt):
         parts[number % k].update(phrasing.members)
-    return [_split(len(examples), part) for part in parts]
+    return [_split(examples, part) for part in parts]
 
 
-def _split(count: int, chosen: set[int]) -> Split:
-    return [number for number in range(count) if number not in chosen], sorted(chosen)
+def _split(examples: Sequence[Example], chosen: set[int]) -> Split:
+    questions = tuple(_question(examples[number]) for number in chosen)
+    learning = [
+        number
+        for number, example in enumerate(examples)
+        if number not in chosen
+        and not (example.grounded and _question(example).endswith(questions))
+    ]
+    return learning, sorted(chosen)
 
 
 def _in_order(phrasings: list[_Phrasing], seed: int) -> list[_Phrasing]:
@@ -93,15 +102,16 @@ def _by_answer(phrasings: Sequence[_Phrasing]) -> dict[str, list[_Phrasing]]:
 
 
 def _phrasings(examples: Sequence[Example]) -> list[_Phrasing]:
-    """The examples by answer and wording, in the order of their first members.
+    """The examples without passages by answer and wording, in the order of their first members.
 
-    A question that holds another one with the same answer word for word, such as one with passages
-    before it, counts as the same phrasing.
+    A question that holds another one with the same answer word for word counts as the same
+    phrasing.
     """
     by_answer: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for number, example in enumerate(examples):
-        asked, answered = (_plain(one.content) for one in example.messages[-2:])
-        by_answer[answered].append((asked, number))
+        if not example.grounded:
+            answered = _plain(example.messages[-1].content)
+            by_answer[answered].append((_question(example), number))
     found = []
     for answer, asked_there in by_answer.items():
         members: dict[str, list[int]] = {}
@@ -110,6 +120,10 @@ def _phrasings(examples: Sequence[Example]) -> list[_Phrasing]:
             members.setdefault(core, []).append(number)
         found += [_Phrasing(answer, tuple(sorted(numbers))) for numbers in members.values()]
     return sorted(found, key=lambda phrasing: phrasing.members)
+
+
+def _question(example: Example) -> str:
+    return _plain(example.messages[-2].content)
 
 
 def _plain(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -83,6 +84,26 @@ def test_the_same_words_with_passages_around_them_go_together(share: float) -> N
     learning, asked = held_out(plain + more, share, 7)
     assert asked
     assert {number % 6 for number in learning} & {number % 6 for number in asked} == set()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_asked_after_passages_is_never_held_out_nor_learnt_beside_its_question(
+    seed: int,
+) -> None:
+    plain = made_up(seed)
+    grounded = [
+        replace(example(f"Prices\n\n{p.messages[0].content}", "Told otherwise."), grounded=True)
+        for p in plain
+    ]
+    everything = [one for pair in zip(plain, grounded, strict=True) for one in pair]
+    learning, asked = held_out(everything, 0.3, seed)
+
+    assert [number // 2 for number in asked] == held_out(plain, 0.3, seed)[1]
+    assert not any(number % 2 for number in asked)
+    assert learning == [n for n in range(len(everything)) if n - n % 2 not in asked]
+    for learnt, held in folds(everything, 2, seed) if len(plain) > 1 else ():
+        assert not {n // 2 for n in learnt} & {n // 2 for n in held}
+        assert not any(n % 2 for n in held)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
