@@ -20,15 +20,18 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from bot.chat.compare import Bench
+from bot.chat.lengths import example_tokens
 from bot.chat.live import Chat
 from bot.chat.prompts import messages
 from bot.chat.strategies import strategy
 from bot.damage import Note, aside, notes
 from bot.errors import AdapterError, ServerError, TriptychError, VectorStoreError, WeightsError
+from bot.evidence.review import Review, review
 from bot.library.embed import Embedder
-from bot.library.ingest import Ingested, Progress, sync_folder
+from bot.library.ingest import Ingested, Progress, documents, sync_folder
 from bot.library.keywords import KeywordIndex
 from bot.library.library import Library
+from bot.library.origins import origin_of
 from bot.library.retrieve import Retrieval, retrieve
 from bot.library.vectors import VectorStore, chroma_at, chroma_folder, chroma_spec
 from bot.models.catalog import (
@@ -51,10 +54,11 @@ from bot.records.database import open_database
 from bot.records.identity import identity
 from bot.records.mending import examine, when_mended
 from bot.servers import ServerAddress, Servers
-from bot.settings import Settings, read_variables
+from bot.settings import ROOT, Settings, read_variables
 from bot.tuning.adapters import Adapter
 from bot.tuning.adapters import adapter as read_adapter
 from bot.tuning.adapters import adapters as valid_adapters
+from bot.tuning.sets import approved_examples
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +68,10 @@ HUB_ADDRESS = "https://huggingface.co"
 
 INDEX_PATIENCE_SECONDS = 60.0
 """How long a question waits for the index; then it is answered from what is there."""
+
+EVALUATION_QUESTIONS = ROOT / "evaluation" / "questions.jsonl"
+
+REVIEWS_KEPT = 4
 
 MENDING_PAUSE_SECONDS = 30.0
 """A search index that failed again this soon after it was mended is not mended once more."""
@@ -162,6 +170,7 @@ class Services:
     warm_up_errors: dict[str, str] = field(default_factory=dict)
     _chat: Chat | None = None
     _mended_at: float = -math.inf
+    _reviews: dict[object, Review] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @property
@@ -172,6 +181,17 @@ class Services:
             ModelError: its name in the settings means nothing.
         """
         return self.models.get(self.models.main)
+
+    @property
+    def trainee(self) -> Model:
+        """The model that is trained here: the main one when its weights are here, else the
+        embedded one.
+
+        Raises:
+            ModelError: there is none.
+        """
+        model = self.model
+        return model if isinstance(model, EmbeddedModel) else self.models.get(EMBEDDED_NAME)
 
     @property
     def bench(self) -> Bench:
@@ -284,6 +304,33 @@ class Services:
                 cure="Train it again on the installed model.",
             )
         return AdapterWeights(name=found.name, path=found.gguf_path, sha256=found.sha256)
+
+    def review_examples(self, set_id: str, most_tokens: int) -> Review:
+        """What is wrong with a set of examples, and what it holds. Takes a moment the first time;
+        the last reviews are kept until something changes.
+
+        Args:
+            most_tokens: the longest example that can be trained on.
+
+        Raises:
+            RecordsError: the records cannot be read.
+        """
+        examples = approved_examples(self.engine, set_id)
+        names = [row.name for row in documents(self.library) if row.status == "ready"]
+        known = (tuple(examples), most_tokens, tuple(names))
+        if known not in self._reviews:
+            found = review(
+                examples,
+                count=lambda some: asyncio.run(example_tokens(self.trainee.endpoint(), some)),
+                most_tokens=most_tokens,
+                origin=lambda statement: origin_of(self.library, statement),
+                documents=names,
+                cases=EVALUATION_QUESTIONS,
+            )
+            if found.uncounted:
+                return found
+            self._reviews = dict([*self._reviews.items(), (known, found)][-REVIEWS_KEPT:])
+        return self._reviews[known]
 
     def warm_up(self) -> None:
         """Start the children, load the embedder and index the knowledge folder, in background

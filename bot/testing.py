@@ -282,7 +282,7 @@ class ScriptedModel:
         elif path == "/apply-template":
             await response.json({"prompt": _template(body["messages"])})
         elif path == "/tokenize":
-            await response.json({"tokens": list(range(len(_pieces(body["content"]))))})
+            await response.json({"tokens": _tokens(body["content"])})
         elif path == "/v1/models":
             await response.json({"object": "list", "data": self._listed()})
         elif path == "/v1/chat/completions":
@@ -416,6 +416,15 @@ def _request(body: Mapping[str, Any]) -> Request:
 
 def _template(messages: Sequence[Mapping[str, str]]) -> str:
     return "".join(f"<{one['role']}>\n{one['content']}\n" for one in messages)
+
+
+def _tokens(content: str | list[str | int]) -> list[int]:
+    """The tokens of a text, or of texts with tokens between them, which are passed on."""
+    if isinstance(content, str):
+        return list(range(len(_pieces(content))))
+    return [
+        token for part in content for token in ([part] if isinstance(part, int) else _tokens(part))
+    ]
 
 
 def _pieces(text: str) -> list[str]:

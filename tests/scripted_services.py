@@ -41,6 +41,10 @@ QUOTE = "The Heron 7 reaches 1,300 °C. ![leak](https://evil.example/quote.png)"
 class ScriptedServices(Services):
     """Services whose model, retrieval and adapter are scripted; nothing is started."""
 
+    @property
+    def trainee(self) -> Model:
+        return self.model
+
     def retrieve(self, question: str, passages: int) -> Retrieval:
         if "off topic" in question:
             return Retrieval(passages=(), evidence=(), off_topic=True, seconds=0.0)
