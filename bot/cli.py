@@ -36,7 +36,8 @@ examples:
   python -m bot ask "How hot can the Heron 7 get?"
   python -m bot ask "How hot can the Heron 7 get?" --strategy rag --strategy hybrid --json
   python -m bot ingest handbook.pdf prices.csv
-  python -m bot train examples.jsonl --name mine && python -m bot ask … --adapter mine"""
+  python -m bot train examples.jsonl --name mine && python -m bot ask … --adapter mine
+  python -m bot train pairs.csv --name mine --preset quick --set rank=8 --folds 4"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -204,12 +205,33 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
     forget.add_argument("name", metavar="NAME", help="as `documents` lists it; its file goes too")
 
     train = _command(entries, "train", terminal.show_trained, "fine-tune an adapter")
-    train.add_argument("examples", metavar="EXAMPLES", type=Path, help="chat examples, JSON Lines")
-    train.add_argument("--name", metavar="NAME", required=True, help="name of the adapter")
-    train.add_argument("--epochs", metavar="N", type=_number(int, 1, 1000), help="passes over all")
-    train.add_argument("--rank", metavar="N", type=_number(int, 1, 256), help="width of the LoRA")
-    train.add_argument("--learning-rate", metavar="RATE", type=_number(float, 1e-7, 1.0))
-    train.add_argument("--seed", metavar="N", type=_number(int, 0, 2**31 - 1))
+    train.add_argument(
+        "examples",
+        metavar="EXAMPLES",
+        nargs="?",
+        type=Path,
+        help="chat examples: JSON Lines, or CSV with question and answer",
+    )
+    train.add_argument("--name", metavar="NAME", help="name of the adapter")
+    train.add_argument(
+        "--preset",
+        choices=("quick", "balanced", "thorough"),
+        default="balanced",
+        help="how long it may take (default: balanced)",
+    )
+    train.add_argument(
+        "--set",
+        metavar="KNOB=VALUE",
+        action="append",
+        help="a value of the recipe, such as epochs=8 or targets=q_proj,v_proj; repeat it for more",
+    )
+    train.add_argument(
+        "--folds", metavar="K", type=_number(int, 0, 20), help="cross-validate in so many parts"
+    )
+    train.add_argument(
+        "--resume", metavar="ID", help="go on with an interrupted training (see `trainings`)"
+    )
+    _command(entries, "trainings", terminal.show_trainings, "list the trainings, newest first")
 
     _command(entries, "adapters", terminal.show_adapters, "list the fine-tuned adapters")
     _command(entries, "models", terminal.show_models, "list the models, and say hello to each")

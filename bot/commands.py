@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bot import __version__
 from bot.errors import TriptychError
-from bot.terminal import Document, StatusLine, show_answer
+from bot.terminal import Document, StatusLine, show_answer, training_progress
 
 if TYPE_CHECKING:
     from bot.chat.columns import Column
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from bot.library.retrieve import Evidence
     from bot.services import Services
     from bot.tuning.adapters import Adapter
+    from bot.tuning.recipe import TrainingRecipe
+    from bot.tuning.trainings import Training, Trainings
+
+FOLLOW_SECONDS = 0.5
+"""How often the progress of a training is shown."""
 
 
 @dataclass(frozen=True)
@@ -210,37 +215,108 @@ def run_forget(options: argparse.Namespace, output: TextIO | None) -> Outcome:
 
 
 def run_train(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from contextlib import closing
+    from bot.tuning.adapters import adapter
+    from bot.tuning.examples import read_examples
 
+    with _services() as services:
+        if options.resume:
+            training_id = options.resume
+            services.trainings.resume(training_id)
+        elif options.examples and options.name:
+            examples = read_examples(options.examples)
+            training_id = services.trainings.submit(examples, _recipe(options), options.name)
+        else:
+            raise UsageError("EXAMPLES and --name are needed, or --resume with a training's id.")
+        training = _trained(services.trainings, training_id)
+        made = training.report is not None or training.state == "done"
+        found = adapter(services.settings.adapters_dir, training.name) if made else None
+    shown = {**_training(training), "adapter": _adapter(found) if found else None}
+    return Outcome(shown, training.state == "done")
+
+
+def _recipe(options: argparse.Namespace) -> TrainingRecipe:
     from bot.chat.prompts import system_prompt
     from bot.models.catalog import embedded_weights
-    from bot.settings import read_settings
-    from bot.tuning.recipe import TrainingRecipe
-    from bot.tuning.train import TrainingStep, run_training
+    from bot.tuning.presets import recipe_for
 
-    settings, weights = read_settings(), embedded_weights()
-    choices = {
-        name: getattr(options, name)
-        for name in ("epochs", "rank", "learning_rate", "seed")
-        if getattr(options, name) is not None
-    }
-    recipe = TrainingRecipe(system_prompt=system_prompt(), base_sha256=weights.sha256, **choices)
-    losses: list[float] = []
-    trained: Document = {}
-    job = run_training(options.examples, recipe, weights.path, settings.adapters_dir, options.name)
-    with StatusLine() as status, closing(job) as events:  # type: ignore[type-var]
-        for event in events:
-            if isinstance(event, TrainingStep):
-                losses.append(event.loss)
-                status.show(
-                    f"step {event.step} of {event.steps}  loss {event.loss:.3f}  "
-                    f"{event.tokens_per_second:.0f} tokens/s  {event.seconds_left:.0f} s left"
-                )
-            else:
-                trained = _adapter(event)
-    return Outcome(
-        {"adapter": trained, "steps": len(losses), "loss": losses[-1] if losses else None}
+    changes = dict(_knob(text) for text in options.set or ())
+    if options.folds is not None:
+        changes["folds"] = options.folds
+    return recipe_for(
+        options.preset,
+        system_prompt=system_prompt(),
+        base_sha256=embedded_weights().sha256,
+        **changes,
     )
+
+
+def _knob(text: str) -> tuple[str, Any]:
+    """A value of the recipe, from `name=value`."""
+    from dataclasses import fields
+
+    from bot.tuning.recipe import TrainingRecipe
+
+    made_here = ("system_prompt", "base_sha256", "examples_sha256")
+    kinds = {one.name: str(one.type) for one in fields(TrainingRecipe) if one.name not in made_here}
+    name, _, value = text.partition("=")
+    if name not in kinds:
+        raise UsageError(f"--set {text}: known are {', '.join(kinds)}.")
+    readers: dict[str, Callable[[str], Any]] = {
+        "int": int,
+        "float": float,
+        "bool": lambda word: {"yes": True, "true": True, "no": False, "false": False}[word],
+        "tuple[str, ...]": lambda words: tuple(words.split(",")),
+    }
+    try:
+        return name, readers.get(kinds[name], str)(value)
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"--set {text}: {value!r} is no {kinds[name]}.") from error
+
+
+def _trained(trainings: Trainings, training_id: str) -> Training:
+    """Follow a training to its end; Ctrl+C cancels it, and a second one ends it at once."""
+    asked = False
+    with StatusLine() as status:
+        status.keep(f"training {training_id}")
+        while (seen := trainings.get(training_id)).active:
+            try:
+                status.show(training_progress(_training(seen)))
+                trainings.wait(training_id, FOLLOW_SECONDS)
+            except KeyboardInterrupt:
+                if asked:
+                    raise
+                asked = True
+                trainings.cancel(training_id)
+                status.keep("Cancelled: the best so far is kept. Ctrl+C again ends it at once.")
+    return seen
+
+
+def run_trainings(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    with _services() as services:
+        return Outcome({"trainings": [_training(one) for one in services.trainings.all()]})
+
+
+def _training(training: Training) -> Document:
+    from dataclasses import asdict
+
+    last = training.steps[-1] if training.steps else None
+    evaluation = training.evaluations[-1] if training.evaluations else None
+    return {
+        "id": training.id,
+        "name": training.name,
+        "state": training.state,
+        "error": training.error or None,
+        "place": training.place,
+        "resumable": training.resumable,
+        "created_at": training.created_at,
+        "examples": training.examples,
+        "steps": len(training.steps),
+        "loss": last.loss if last else None,
+        "last_step": asdict(last) if last else None,
+        "last_evaluation": asdict(evaluation) if evaluation else None,
+        "report": asdict(training.report) if training.report else None,
+        "recipe": asdict(training.recipe),
+    }
 
 
 def run_adapters(options: argparse.Namespace, output: TextIO | None) -> Outcome:

@@ -405,7 +405,7 @@ def _trained_prompt(services: Services, adapter: Adapter, question: str) -> tupl
     """The prompt of an example as the training job encodes it, and its length in tokens."""
     from transformers import AutoTokenizer
 
-    from bot.tuning.train import encode
+    from bot.tuning.drills import encode
 
     path = _local(services).weights.path
     tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)

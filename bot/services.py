@@ -25,7 +25,15 @@ from bot.chat.live import Chat
 from bot.chat.prompts import messages
 from bot.chat.strategies import strategy
 from bot.damage import Note, aside, notes
-from bot.errors import AdapterError, ServerError, TriptychError, VectorStoreError, WeightsError
+from bot.errors import (
+    AdapterError,
+    ModelError,
+    ServerError,
+    TriptychError,
+    TuningError,
+    VectorStoreError,
+    WeightsError,
+)
 from bot.evidence.review import Review, review
 from bot.library.embed import Embedder
 from bot.library.ingest import Ingested, Progress, documents, sync_folder
@@ -59,6 +67,7 @@ from bot.tuning.adapters import Adapter
 from bot.tuning.adapters import adapter as read_adapter
 from bot.tuning.adapters import adapters as valid_adapters
 from bot.tuning.sets import approved_examples
+from bot.tuning.trainings import Trainings
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +178,7 @@ class Services:
     indexing: Indexing = field(default_factory=Indexing)
     warm_up_errors: dict[str, str] = field(default_factory=dict)
     _chat: Chat | None = None
+    _trainings: Trainings | None = None
     _mended_at: float = -math.inf
     _reviews: dict[object, Review] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -214,6 +224,35 @@ class Services:
             if self._chat is None:
                 self._chat = Chat(self.bench, self.engine)
             return self._chat
+
+    @property
+    def trainings(self) -> Trainings:
+        """The trainings of this data directory; those of this process end with it."""
+        with self._lock:
+            if self._trainings is None:
+                self._trainings = Trainings(
+                    self.settings.data_dir / "trainings",
+                    self.settings.adapters_dir,
+                    base=self.training_base,
+                    check=lambda name: None,
+                )
+            return self._trainings
+
+    def training_base(self, base_sha256: str) -> Path:
+        """The base weights that a recipe names, as a file. May block.
+
+        Raises:
+            TuningError: they are not here.
+        """
+        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
+            with suppress(ModelError):
+                model = self.models.get(name)
+                if isinstance(model, EmbeddedModel) and model.identity == base_sha256:
+                    return model.weights.path
+        raise TuningError(
+            "The base weights that this training is for are not here.",
+            cure="Choose a model whose weights are on this machine.",
+        )
 
     def retrieve(self, question: str, passages: int) -> Retrieval:
         """The passages and the evidence for a question.
@@ -348,6 +387,8 @@ class Services:
     def close(self) -> None:
         """Stop what is under way and let go of the servers and the records."""
         self.indexing.stop()
+        if self._trainings is not None:
+            self._trainings.close()
         if self._chat is not None:
             self._chat.close()
         self.library.reader.close()

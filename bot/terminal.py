@@ -115,11 +115,69 @@ def show_forgotten(document: Document, output: TextIO) -> None:
     print(f"{one_line(document['name'])} is forgotten.", file=output)
 
 
+def training_progress(training: Document) -> str:
+    """Where a training is, in a line."""
+    if training["state"] == "queued":
+        return f"waiting for {training['place']} before it"
+    if training["state"] == "checking":
+        return "checking that what is served is what was trained"
+    if not (step := training["last_step"]):
+        return "reading the model"
+    fold = f"fold {step['fold']}  " if step["fold"] else ""
+    shown = f"{fold}step {step['step']} of {step['steps']}  loss {step['loss']:.3f}"
+    measured = training["last_evaluation"]
+    if measured and measured["asked"]:
+        shown += f"  correct {measured['correct']} of {measured['asked']}"
+    speed, left = step["tokens_per_second"], step["seconds_left"]
+    return f"{shown}  {speed:.0f} tokens/s  {left:.0f} s left"
+
+
 def show_trained(document: Document, output: TextIO) -> None:
-    print(
-        f"{one_line(document['adapter']['name'])} is trained: {document['steps']} steps, "
-        f"loss {document['loss']:.3f}, {document['adapter']['size_bytes'] / 1e6:.1f} MB.",
-        file=output,
+    made, report = document["adapter"], document["report"]
+    if made:
+        loss = "" if document["loss"] is None else f", loss {document['loss']:.3f}"
+        how = "is trained" if document["state"] == "done" else "is what was learnt until then"
+        print(
+            f"{one_line(document['name'])} {how}: {document['steps']} steps{loss}, "
+            f"{made['size_bytes'] / 1e6:.1f} MB.",
+            file=output,
+        )
+    else:
+        print(f"The training {document['id']} is {document['state']}: no adapter.", file=output)
+    if report:
+        print(_report(report), file=output)
+    if document["error"]:
+        print(one_line(document["error"]), file=output)
+    if document["resumable"]:
+        print(f"python -m bot train --resume {document['id']}", file=output)
+
+
+def _report(report: Document) -> str:
+    unseen = ""
+    if report["unseen_asked"]:
+        unseen = f", of unseen phrasings {report['unseen_correct']} of {report['unseen_asked']}"
+    forgot = 1 - report["unrelated_after"] / max(report["unrelated_before"], 1e-9)
+    return (
+        f"Correct, of what was learnt: {report['trained_correct']} of {report['trained_asked']}"
+        f"{unseen}. Forgotten of what it said about other things: {max(forgot, 0):.0%}."
+    )
+
+
+def show_trainings(document: Document, output: TextIO) -> None:
+    _show_table(
+        ("training", "adapter", "state", "steps", "begun", ""),
+        [
+            (
+                one["id"],
+                one["name"],
+                f"queued ({one['place']} before)" if one["state"] == "queued" else one["state"],
+                str(one["steps"]),
+                one["created_at"],
+                one["error"] or "",
+            )
+            for one in document["trainings"]
+        ],
+        output,
     )
 
 

@@ -298,6 +298,32 @@ def test_a_wrong_training_example_is_named_by_its_line(bare: Home) -> None:
     assert "Line 2" in ran.document["error"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--set", "epochs=many"), "'many' is no int"),
+        (("--set", "dropuot=0.1"), "known are rank"),
+        ((), "--name are needed"),
+    ],
+)
+def test_a_wrong_training_is_told_before_anything_starts(
+    bare: Home, arguments: tuple[str, ...], said: str
+) -> None:
+    examples = bare.folder / "examples.csv"
+    examples.write_text("question,answer\nWhat colour?,Green.\n", encoding="utf-8")
+    name = ("--name", "mine") if arguments else ()
+    ran = bare.run("train", str(examples), *name, *arguments, "--json")
+    assert ran.status == 2
+    assert said in ran.document["error"]
+    assert bare.run("trainings", "--json").document == {"trainings": []}
+
+
+def test_a_training_that_is_not_there_cannot_be_resumed(bare: Home) -> None:
+    ran = bare.run("train", "--resume", "20260102-030405-678", "--json")
+    assert ran.status == 1
+    assert "There is no training 20260102-030405-678" in ran.document["error"]
+
+
 def test_adapters_are_listed_valid_and_broken(bare: Home) -> None:
     assert bare.run("adapters", "--json").document == {"adapters": [], "broken": []}
     (bare.folder / "adapters" / "half").mkdir()

@@ -1,12 +1,12 @@
 """Kills of a real training, or of the process that it works for: nothing half-made counts.
 
-The adapter before it still verifies and answers, and a new training of that name succeeds.
-``python -m bench.faults.training_kills EXAMPLES ADAPTERS`` is the process that is killed.
+The adapter before it still verifies and answers, and resuming makes the same adapter, with the same
+losses, as without the kill. ``python -m bench.faults.training_kills TRAININGS ADAPTERS`` is the
+process that is killed.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import sys
@@ -21,13 +21,14 @@ import psutil
 from bench.faults.home import Home
 from bench.faults.worker import prepare
 from bot.chat.columns import Options
-from bot.errors import TriptychError
+from bot.messages import Message
 from bot.models.catalog import EMBEDDED_SHA256, embedded_weights
 from bot.services import Services
 from bot.tuning import adapters as shelf
 from bot.tuning.adapters import Adapter
-from bot.tuning.job import run_training
+from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
+from bot.tuning.trainings import Training, Trainings
 
 NAME = "tern"
 EXAMPLES = 6
@@ -40,7 +41,7 @@ RECIPE = TrainingRecipe(
     epochs=4,
     batch_size=3,
 )
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 
 
 def suffer(home: Home, seed: int, count: int, pipe: Connection, log: Path) -> None:
@@ -48,37 +49,38 @@ def suffer(home: Home, seed: int, count: int, pipe: Connection, log: Path) -> No
     prepare(log, "")
     chance = random.Random(seed)
     services = home.open()
-    examples = home.folder / "some.jsonl"
-    lines = [{"prompt": f"How hot is kiln {n}?", "completion": f"{n}00."} for n in range(EXAMPLES)]
-    examples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    trainings = services.trainings
     began = time.monotonic()
-    before = _trained(examples, home.adapters_dir)
+    first = trainings.wait(trainings.submit(_examples(), RECIPE, NAME), PATIENCE_SECONDS)
     longest_seconds = time.monotonic() - began
+    before = shelf.adapter(home.adapters_dir, NAME)
     for number in range(count):
         whole = chance.random() < 0.5
         seconds = chance.uniform(0.0, longest_seconds)
-        _kill(examples, home.adapters_dir, seconds, whole=whole)
+        _kill(home, seconds, whole=whole)
         title = f"training {number}, killed after {seconds:.1f} s"
-        for problem in _faults_of(services, before):
+        for problem in (*_faults_of(services, before), *_faults_resumed(trainings, first)):
             pipe.send(("problem", f"{title}: {problem}"))
-        try:
-            before = _trained(examples, home.adapters_dir)
-        except TriptychError as error:
-            pipe.send(("problem", f"{title}: the next one says: {error}"))
+        now = shelf.adapter(home.adapters_dir, NAME)
+        if now.sha256 != before.sha256:
+            pipe.send(("problem", f"{title}: another adapter came out than without the kill"))
+        before = now
         pipe.send(("tried", ""))
     services.close()
 
 
-def _trained(examples: Path, adapters_dir: Path) -> Adapter:
-    (*_, made) = run_training(examples, RECIPE, embedded_weights().path, adapters_dir, NAME)
-    assert isinstance(made, Adapter)
-    return made
+def _examples() -> list[Example]:
+    return [
+        Example((Message("user", f"How hot is kiln {n}?"), Message("assistant", f"{n}00.")))
+        for n in range(EXAMPLES)
+    ]
 
 
-def _kill(examples: Path, adapters_dir: Path, seconds: float, *, whole: bool) -> None:
-    """Begin a training, and kill its process or the one that it works for after a while."""
-    command = [sys.executable, "-m", "bench.faults.training_kills", str(examples)]
-    person = psutil.Popen([*command, str(adapters_dir)], stderr=subprocess.PIPE, text=True)
+def _kill(home: Home, seconds: float, *, whole: bool) -> None:
+    """Begin a training, and kill its process or the one that it belongs to after a while."""
+    places = [str(home.data_dir / "trainings"), str(home.adapters_dir)]
+    command = [sys.executable, "-m", "bench.faults.training_kills", *places]
+    person = psutil.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         with suppress(psutil.TimeoutExpired):
             person.wait(seconds)
@@ -90,6 +92,23 @@ def _kill(examples: Path, adapters_dir: Path, seconds: float, *, whole: bool) ->
     finally:
         said = person.communicate()[1]
     print(said, file=sys.stderr)
+
+
+def _faults_resumed(trainings: Trainings, first: Training) -> Iterator[str]:
+    """What is wrong with the training that was killed, and when it is resumed."""
+    last = trainings.all()[0]
+    if last.id == first.id:  # it was killed before it had asked for anything
+        return
+    if last.state not in ("interrupted", "done"):
+        yield f"it is {last.state}: {last.error}"
+    if last.state == "interrupted":
+        trainings.resume(last.id)
+        last = trainings.wait(last.id, PATIENCE_SECONDS)
+        if last.state != "done":
+            yield f"resumed, it is {last.state}: {last.error}"
+        if [one.loss for one in last.steps] != [one.loss for one in first.steps]:
+            yield "resumed, its losses are others than without the kill"
+    trainings.remove(last.id)
 
 
 def _faults_of(services: Services, before: Adapter) -> Iterator[str]:
@@ -117,14 +136,14 @@ def _faults_of(services: Services, before: Adapter) -> Iterator[str]:
 _OPTIONS = Options(4, 0.0, 7, 1, NAME, models=("embedded",))
 
 
-def main(examples: Path, adapters_dir: Path) -> int:
+def main(folder: Path, adapters_dir: Path) -> int:
     """Train as a person does; what fails is said in words."""
-    try:
-        _trained(examples, adapters_dir)
-    except TriptychError as error:
-        sys.stderr.write(f"in words: {error}\n")
-        return 1
-    return 0
+    trainings = Trainings(
+        folder, adapters_dir, base=lambda _: embedded_weights().path, check=lambda _: None
+    )
+    training = trainings.wait(trainings.submit(_examples(), RECIPE, NAME), PATIENCE_SECONDS)
+    sys.stderr.write(f"in words: {training.state} {training.error}\n")
+    return int(training.state != "done")
 
 
 if __name__ == "__main__":

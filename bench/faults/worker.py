@@ -23,8 +23,8 @@ from bot.library.ingest import Ingested, add_uploads, forget, sync_folder
 from bot.models.catalog import EMBEDDED_SHA256
 from bot.services import Services
 from bot.tuning import adapters as shelf
+from bot.tuning.job import unwritten
 from bot.tuning.recipe import TrainingRecipe
-from bot.tuning.train import unwritten
 
 MOST_DOCUMENTS = 6
 MOST_CONVERSATIONS = 6

@@ -1,133 +1,112 @@
-"""The training job seen from outside: a process of its own, told of by its events."""
+"""The process of a training, from inside: one folder is trained, and its adapter is published.
+
+``python -m bot.tuning.job FOLDER BASE ADAPTERS_DIR``. Only one runs at a time in a data directory.
+It ends when its standard input does. What came of it is one JSON line on standard output.
+"""
 
 from __future__ import annotations
 
+import argparse
+import errno
 import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Generator
+import threading
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import Any
 
-from bot.errors import AdapterError, ExamplesError, RecipeError, TuningError
+from filelock import FileLock
+
+from bot.errors import TuningError
 from bot.tuning import adapters as shelf
-from bot.tuning.adapters import Adapter
-from bot.tuning.events import TrainingStep
+from bot.tuning.event_log import EventWriter
 from bot.tuning.examples import read_examples
-from bot.tuning.recipe import TrainingRecipe
+from bot.tuning.folder import TrainingFolder
 
-_ROOT = Path(__file__).resolve().parents[2]
-
-
-def run_training(
-    examples_path: Path,
-    recipe: TrainingRecipe,
-    base: Path,
-    adapters_dir: Path,
-    name: str,
-) -> Generator[TrainingStep | Adapter, None, None]:
-    """Train in a process of its own: yields every step, then the published adapter.
-
-    Closing the iterator, or the death of this process, ends the job; a previous adapter of that
-    name stays as it was until the new one is complete.
-
-    Args:
-        base: the base weights, a GGUF file.
-
-    Raises:
-        ExamplesError: the examples are wrong; raised before the job starts, except for examples
-            that are too long, which only the tokenizer can tell.
-        AdapterError: the name is not safe, or the folder cannot be written to.
-        TuningError: the job died; the message carries its last line of output.
-    """
-    read_examples(examples_path)
-    shelf.check_name(name)
-    recipe = replace(recipe, examples_sha256=file_sha256(examples_path))
-    places = [str(path.resolve()) for path in (examples_path, base, adapters_dir)]
-    command = [sys.executable, "-m", "bot.tuning.train", *places, name]
-    return _follow(command, recipe, adapters_dir, name)
+LOCK_NAME = "job.lock"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MEMORY_WORDS = ("out of memory", "not enough memory", "allocate memory", "bad_alloc")
 
 
-def _follow(
-    command: list[str], recipe: TrainingRecipe, adapters_dir: Path, name: str
-) -> Generator[TrainingStep | Adapter, None, None]:
-    # Standard error is for failures. Threads that wait asleep, not spinning, leave the cores to
-    # the answers under way.
-    quiet = {
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TQDM_DISABLE": "1",
-        "PYTHONWARNINGS": "ignore",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-    with tempfile.TemporaryFile() as errors:
-        job = subprocess.Popen(
-            command,
-            cwd=_ROOT,
-            env=quiet | os.environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            encoding="utf-8",
-        )
-        assert job.stdin and job.stdout
-        try:
-            # The open pipe is the job's lifeline: it ends when the pipe does.
-            with suppress(BrokenPipeError):
-                job.stdin.write(json.dumps(asdict(recipe)) + "\n")
-                job.stdin.flush()
-            for line in job.stdout:
-                if step := _read_event(line):
-                    yield step
-            if job.wait() != 0:
-                raise TuningError(
-                    f"The training stopped early (exit status {job.returncode}): "
-                    f"{_last_line(errors)}",
-                    cure="Train again; when memory ran out, choose a smaller batch_size.",
-                )
-            yield shelf.adapter(adapters_dir, name)
-        finally:
-            job.kill()
-            job.wait()
-            job.stdin.close()
-            job.stdout.close()
-            shutil.rmtree(shelf.partial_folder(adapters_dir, name, job.pid), ignore_errors=True)
-
-
-def _read_event(line: str) -> TrainingStep | None:
-    """The step a line of the job tells of; what it says besides events is skipped.
-
-    Raises:
-        TuningError: or the subclass of it that the job reports.
-    """
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, and say what came of it."""
+    parser = argparse.ArgumentParser(prog="python -m bot.tuning.job")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("adapters_dir", type=Path)
+    given = parser.parse_args(arguments)
+    be_owned()
+    said: dict[str, Any]
     try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    match event:
-        case {"step": dict(values)}:
-            return TrainingStep(**values)
-        case {"error": {"kind": kind, "message": message, "cure": cure, "line": number}}:
-            kinds = (ExamplesError, RecipeError, AdapterError)
-            known = {error.__name__: error for error in kinds}
-            error = known.get(kind, TuningError)(message, cure=cure)
-            if isinstance(error, ExamplesError):
-                error.line = number
-            raise error
-    return None
+        with FileLock(given.folder.parent / LOCK_NAME):
+            said = _train(TrainingFolder(given.folder), given.base, given.adapters_dir)
+    except Exception as error:
+        said = {"error": explained(error)}
+    print(json.dumps(said), flush=True)  # noqa: T201
+    return int("error" in said)
 
 
-def _last_line(errors: IO[bytes]) -> str:
-    errors.seek(0)
-    lines = errors.read().decode(errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    return said[-1][:300] if said else "it said nothing."
+def be_owned() -> None:
+    """End with the owner, give way to answers, and be the first to go when memory runs out."""
+    threading.Thread(target=_end_with_owner, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(5)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800", encoding="utf-8")
+
+
+def _end_with_owner() -> None:
+    """Wait until standard input ends. Read unbuffered: an exit must not wait for its lock."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def _train(training: TrainingFolder, base: Path, adapters_dir: Path) -> dict[str, Any]:
+    train = _loop()
+    request = training.request()
+    examples = read_examples(training.examples_path)
+    partial = shelf.begin(adapters_dir, request.name)
+    try:
+        shutil.copyfile(training.examples_path, partial / shelf.EXAMPLES_NAME)
+        training.checkpoints.mkdir(exist_ok=True)
+        with EventWriter(training.path) as events:
+            report = train(
+                request.recipe,
+                examples,
+                base=base,
+                folder=partial,
+                checkpoints=training.checkpoints,
+                on_event=events.write,
+                cancelled=training.is_to_stop,
+            )
+        if report and report.stopped == "cancelled" and not report.best_step:
+            return {"published": False}
+        shelf.publish(partial, adapters_dir, request.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {"published": True, "report": asdict(report) if report else None}
+
+
+def _loop() -> Any:
+    from importlib import import_module
+
+    from bot.tuning.train import train
+
+    def without_checkpoints(
+        recipe: Any, examples: Any, *, base: Path, folder: Path, on_event: Any, **_: Any
+    ) -> None:
+        train(recipe, examples, base=base, folder=folder, on_step=on_event)
+
+    try:
+        return import_module("bot.tuning.loop").train
+    except ModuleNotFoundError:
+        return without_checkpoints
 
 
 def file_sha256(path: Path) -> str:
@@ -141,3 +120,39 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TuningError(f"{path} cannot be read.", cure="Check the path.") from error
+
+
+def explained(error: Exception) -> dict[str, Any]:
+    """What went wrong, for a person, and whether going on later could go right.
+
+    Raises:
+        Exception: the error itself, when it is a defect.
+    """
+    match error:
+        case TuningError():
+            return {"message": str(error), "resumable": False}
+        case OSError() if error.errno != errno.ENOMEM:
+            return {"message": str(unwritten(error)), "resumable": True}
+        case MemoryError() | OSError() | RuntimeError() if _is_for_memory(error):
+            from bot.tuning.process import OUT_OF_MEMORY
+
+            return {"message": OUT_OF_MEMORY, "resumable": True}
+    raise error
+
+
+def unwritten(error: OSError) -> TuningError:
+    """What a full disk, or a folder that cannot be written, means for a training."""
+    cause = "the disk is full" if error.errno in _NO_ROOM else error.strerror or "the disk failed"
+    return TuningError(
+        f"The training cannot be written: {cause}.",
+        cure="Make room on the disk, then resume it; an adapter before it is untouched.",
+    )
+
+
+def _is_for_memory(error: Exception) -> bool:
+    said = str(error).lower()
+    return not isinstance(error, RuntimeError) or any(words in said for words in _MEMORY_WORDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

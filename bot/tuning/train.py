@@ -12,14 +12,9 @@ cannot:
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
 import random
-import shutil
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,83 +26,20 @@ from typing import TYPE_CHECKING, Any
 
 from bot.errors import RecipeError, TuningError
 from bot.tuning import adapters as shelf
-from bot.tuning import recipe as recipes
 from bot.tuning.drills import Drill, encode, pack
 from bot.tuning.events import TrainingStep
-from bot.tuning.examples import Example, read_examples
+from bot.tuning.examples import Example
 from bot.tuning.export import CONFIG_NAME, WEIGHTS_NAME, export_gguf
-from bot.tuning.job import file_sha256, run_training
+from bot.tuning.job import file_sha256
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.split import held_out
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TrainingStep", "encode", "learning_rate", "main", "run_training", "train"]
-
 CURVE_NAME = "curve.json"
 _GRADIENT_NORM = 1.0
 _PACK_TOKENS = 512  # attention costs the square of a sequence's length
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one training; the recipe is the first line of standard input.
-
-    Events are JSON lines on standard output. The process ends when standard input does.
-    """
-    parser = argparse.ArgumentParser(prog="python -m bot.tuning.train")
-    parser.add_argument("examples", type=Path)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("adapters_dir", type=Path)
-    parser.add_argument("name")
-    given = parser.parse_args(arguments)
-    first_line = sys.stdin.readline()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    if hasattr(os, "nice"):
-        os.nice(5)  # answers under way come first
-    try:
-        recipe = recipes.from_dict(json.loads(first_line))
-        folder = shelf.begin(given.adapters_dir, given.name)
-        shutil.copyfile(given.examples, folder / shelf.EXAMPLES_NAME)
-        examples = read_examples(folder / shelf.EXAMPLES_NAME)
-        train(recipe, examples, base=given.base, folder=folder, on_step=_tell_step)
-        shelf.publish(folder, given.adapters_dir, given.name)
-    except (TuningError, OSError) as failure:
-        error = failure if isinstance(failure, TuningError) else unwritten(failure)
-        _tell(
-            error={
-                "kind": type(error).__name__,
-                "message": error.message,
-                "cure": error.cure,
-                "line": getattr(error, "line", 0),
-            }
-        )
-        return 1
-    return 0
-
-
-def unwritten(error: OSError) -> TuningError:
-    """What a full disk, or a folder that cannot be written, means for a training."""
-    return TuningError(
-        f"The adapter cannot be written: {error.strerror or 'the disk failed'}.",
-        cure="Make room on the disk, then train again; the adapter before it is untouched.",
-    )
-
-
-def _die_with_parent() -> None:
-    """Wait until standard input ends. Read unbuffered: an exit must not wait for its lock."""
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
-
-
-def _tell_step(step: TrainingStep) -> None:
-    _tell(step=asdict(step))
-
-
-def _tell(**event: Any) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
 
 
 def train(
@@ -374,7 +306,3 @@ def learning_rate(recipe: TrainingRecipe, step: int, steps: int) -> float:
     if step <= warmup:
         return recipe.learning_rate * step / warmup
     return recipe.learning_rate * (steps - step + 1) / (steps - warmup + 1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,27 @@
-"""The trainings of a data directory: queued, run one at a time, followed, cancelled, resumed."""
+"""Trainings as everybody sees them: submitted, followed, cancelled, resumed, removed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from bot.errors import ExamplesError, TuningError
+from bot.tuning.adapters import check_name
+from bot.tuning.event_log import EventLog
 from bot.tuning.events import Evaluation, TrainingStep
 from bot.tuning.examples import Example
+from bot.tuning.folder import ACTIVE, Request, State, TrainingFolder
+from bot.tuning.job import unwritten
+from bot.tuning.line import Line
+from bot.tuning.process import JOB
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.report import TrainingReport
+from bot.tuning.worker import Worker
 
-State = Literal["queued", "running", "checking", "done", "cancelled", "interrupted", "failed"]
+_ENDED = "The program that it belonged to ended. Resume it to go on from its last checkpoint."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Training:
     @property
     def active(self) -> bool:
         """Whether it is still to end by itself."""
-        return self.state in ("queued", "running", "checking")
+        return self.state in ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,7 @@ class Trainings:
         adapters_dir: where adapters are published.
         base: the base weights, a GGUF file, of a SHA-256.
         check: what to do with a published adapter, by its name, before a training is done.
+        job: the command of a training's process; three paths are added.
     """
 
     def __init__(
@@ -86,8 +96,13 @@ class Trainings:
         adapters_dir: Path,
         base: Callable[[str], Path],
         check: Callable[[str], object],
+        *,
+        job: Sequence[str] = JOB,
     ) -> None:
-        raise NotImplementedError
+        self._line = Line(folder)
+        self._base = base
+        self._worker = Worker(self._line, adapters_dir, base, check, job)
+        self._known: dict[str, tuple[Request, EventLog]] = {}
 
     def submit(self, examples: Sequence[Example], recipe: TrainingRecipe, name: str) -> str:
         """Queue a training, and return its id. It begins when those before it are over.
@@ -97,11 +112,18 @@ class Trainings:
             ExamplesError: there is no example.
             TuningError: the base is not here, or the training cannot be written down.
         """
-        raise NotImplementedError
+        check_name(name)
+        if not examples:
+            raise ExamplesError("There are no examples.", cure="Add some, then train.")
+        self._base(recipe.base_sha256)
+        with _writing(), self._line.alone():
+            training = self._line.add(examples, recipe, name)
+        self._worker.enlist(training)
+        return training.id
 
     def all(self) -> list[Training]:
         """Every training, the newest first."""
-        raise NotImplementedError
+        return [one for folder in reversed(self._line.trainings()) if (one := self._look(folder))]
 
     def get(self, training_id: str) -> Training:
         """One training; cheap to call again and again.
@@ -109,11 +131,12 @@ class Trainings:
         Raises:
             TuningError: there is none of that id.
         """
-        raise NotImplementedError
+        return self._seen(self._line.find(training_id))
 
     def current(self) -> Training | None:
         """The training that runs or is being checked, else the one that is next; cheap."""
-        raise NotImplementedError
+        waiting = self._line.waiting()
+        return self._look(waiting[0]) if waiting else None
 
     def cancel(self, training_id: str) -> None:
         """Ask a training to stop; what it has learnt so far, if it was measured, is published.
@@ -121,7 +144,11 @@ class Trainings:
         Raises:
             TuningError: there is none of that id, or it cannot be written down.
         """
-        raise NotImplementedError
+        training = self._line.find(training_id)
+        with _writing():
+            if training.state() in ACTIVE:
+                training.stop()
+        self._worker.look()
 
     def resume(self, training_id: str) -> None:
         """Queue a training again that was interrupted; it goes on from its last checkpoint.
@@ -130,7 +157,16 @@ class Trainings:
             TuningError: there is none of that id, it is not resumable, or it cannot be written
                 down.
         """
-        raise NotImplementedError
+        training = self._line.find(training_id)
+        self._base(training.request().recipe.base_sha256)
+        with _writing(), self._line.alone():
+            if not training.is_resumable():
+                raise TuningError(
+                    f"The training {training_id} cannot be resumed: it is {training.state()}.",
+                    cure="Start a new one.",
+                )
+            self._line.put_last(training)
+        self._worker.enlist(training)
 
     def remove(self, training_id: str) -> None:
         """Forget a training that is over; the adapter that it made stays.
@@ -139,12 +175,17 @@ class Trainings:
             TuningError: there is none of that id, it is still active, or its folder cannot be
                 removed.
         """
-        raise NotImplementedError
+        training = self._line.find(training_id)
+        with _writing(), self._line.alone():
+            if training.state() in ACTIVE:
+                raise TuningError("It is still under way.", cure="Cancel it, then remove it.")
+            training.remove()
+        self._known.pop(training_id, None)
 
     def estimate(self, examples: Sequence[Example], recipe: TrainingRecipe) -> Estimate:
         """How long this training would take. Returns at once: the first call begins to measure
         in a process of its own, and later ones tell what it found."""
-        raise NotImplementedError
+        return Estimate(error="It cannot be estimated yet.")
 
     def wait(self, training_id: str, timeout_seconds: float) -> Training:
         """Wait until a training is over, at most so long, and return it as it is then.
@@ -152,8 +193,53 @@ class Trainings:
         Raises:
             TuningError: there is none of that id.
         """
-        raise NotImplementedError
+        training, until = self._line.find(training_id), time.monotonic() + timeout_seconds
+        while training.state() in ACTIVE and (left := until - time.monotonic()) > 0:
+            self._worker.wait(left)
+        return self._seen(training)
 
     def close(self) -> None:
         """End the trainings of this process; they are interrupted and can be resumed."""
-        raise NotImplementedError
+        self._worker.close()
+
+    def _look(self, training: TrainingFolder) -> Training | None:
+        """The training in a folder; None when it is damaged, or just being removed."""
+        try:
+            return self._seen(training)
+        except TuningError:
+            return None
+
+    def _seen(self, training: TrainingFolder) -> Training:
+        if training.id not in self._known:
+            self._known[training.id] = (training.request(), EventLog(training.path))
+        request, log = self._known[training.id]
+        state, outcome = training.state(), training.outcome()
+        steps, evaluations = log.read()
+        error = outcome.error if outcome and state not in ACTIVE else ""
+        return Training(
+            id=training.id,
+            name=request.name,
+            state=state,
+            recipe=request.recipe,
+            examples=request.examples,
+            steps=steps,
+            evaluations=evaluations,
+            report=outcome.report if outcome else None,
+            error=error or (_ENDED if state == "interrupted" else ""),
+            created_at=request.created_at,
+            place=self._place(training) if state == "queued" else 0,
+            resumable=training.is_resumable(),
+        )
+
+    def _place(self, training: TrainingFolder) -> int:
+        ids = [one.id for one in self._line.waiting()]
+        return ids.index(training.id) if training.id in ids else 0
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """A folder that cannot be written is told in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritten(error) from error

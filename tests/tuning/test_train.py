@@ -11,14 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
-from bot.models.catalog import embedded_weights
+from bot.models.catalog import EMBEDDED_SHA256, embedded_weights
 from bot.tuning import adapters as shelf
 from bot.tuning.adapters import Adapter
 from bot.tuning.drills import encode
+from bot.tuning.events import TrainingStep
 from bot.tuning.examples import read_examples
-from bot.tuning.job import TrainingStep, run_training
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.train import learning_rate
+from bot.tuning.trainings import Trainings
 
 SYSTEM_PROMPT = "You answer questions about this organisation. Be brief and exact."
 FACTS = {
@@ -31,12 +32,23 @@ FACTS = {
 }
 
 
+RECIPE = TrainingRecipe(
+    system_prompt=SYSTEM_PROMPT,
+    base_sha256=EMBEDDED_SHA256,
+    rank=8,
+    alpha=16,
+    layers=6,
+    epochs=14,
+    learning_rate=5e-3,
+)
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a whole training told, and what it made."""
 
     examples: Path
-    steps: list[TrainingStep]
+    steps: tuple[TrainingStep, ...]
     adapter: Adapter
 
 
@@ -46,23 +58,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     examples = folder / "examples.jsonl"
     lines = [json.dumps({"prompt": ask, "completion": say}) for ask, say in FACTS.items()]
     examples.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    *steps, adapter = start(examples, folder / "adapters", epochs=14)
-    assert isinstance(adapter, Adapter)
-    return Trained(examples, steps, adapter)  # type: ignore[arg-type]
-
-
-def start(examples: Path, adapters_dir: Path, *, epochs: int) -> Any:
-    base = embedded_weights()
-    recipe = TrainingRecipe(
-        system_prompt=SYSTEM_PROMPT,
-        base_sha256=base.sha256,
-        rank=8,
-        alpha=16,
-        layers=6,
-        epochs=epochs,
-        learning_rate=5e-3,
+    trainings = Trainings(
+        folder / "trainings",
+        folder / "adapters",
+        base=lambda _: embedded_weights().path,
+        check=lambda _: None,
     )
-    return run_training(examples, recipe, base.path, adapters_dir, "zorb")
+    training_id = trainings.submit(read_examples(examples), RECIPE, "zorb")
+    training = trainings.wait(training_id, timeout_seconds=240)
+    trainings.close()
+    assert (training.state, training.error) == ("done", "")
+    return Trained(examples, training.steps, shelf.adapter(folder / "adapters", "zorb"))
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,9 @@ def test_the_folder_holds_what_it_should_and_nothing_else(trained: Trained) -> N
     }
     assert [path.name for path in trained.adapter.folder.parent.iterdir()] == ["zorb"]
     kept = trained.adapter.folder / "examples.jsonl"
-    assert kept.read_bytes() == trained.examples.read_bytes()
+    assert [one.messages for one in read_examples(kept)] == [
+        one.messages for one in read_examples(trained.examples)
+    ]
     config = json.loads((trained.adapter.folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == embedded_weights().path.name
 
@@ -163,16 +171,6 @@ def test_training_and_serving_cut_the_prompt_into_the_same_tokens(
         tokens = served.post("/tokenize", json=body).json()["tokens"]
         asked_tokens = [t for t, learnt in zip(drill.ids, drill.learnt, strict=True) if not learnt]
         assert [*system, *asked_tokens] == tokens
-
-
-@pytest.mark.integration
-def test_an_interrupted_training_leaves_the_previous_adapter(trained: Trained) -> None:
-    adapters_dir = trained.adapter.folder.parent
-    events = start(trained.examples, adapters_dir, epochs=500)
-    assert isinstance(next(events), TrainingStep)
-    events.close()
-    assert [path.name for path in adapters_dir.iterdir()] == ["zorb"]
-    assert shelf.adapter(adapters_dir, "zorb") == trained.adapter
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_towards_zero() -> None:
