@@ -286,7 +286,7 @@ def test_an_interrupted_check_is_made_up_for(house: House) -> None:
     outcome = house.folder / seen.id / "outcome.json"
     outcome.write_text(json.dumps(json.loads(outcome.read_text()) | {"checked": False}))
     before = shelf.adapter(house.adapters_dir, "tern")
-    assert house.trainings.get(seen.id).state == "interrupted"
+    house.until(seen.id, lambda one: one.state == "interrupted")
     house.trainings.resume(seen.id)
     assert house.end(seen.id).state == "done"
     assert house.checked == ["tern", "tern"]
