@@ -228,7 +228,9 @@ class TrainingFolder:
             OSError: it cannot be removed.
         """
         (self.path / "request.json").unlink(missing_ok=True)  # from now on it is not listed
-        shutil.rmtree(self.path)
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.exists():  # its process was just tidying up, or it may not be removed
+            shutil.rmtree(self.path)
 
     def _write_outcome(self, text: str) -> None:
         """Over the same bytes each time, so that it can be told on a disk that is full, too."""

@@ -129,12 +129,12 @@ class Worker:
             outcome = Outcome("failed", str(failure), resumable=True)
         if self._closing:
             return
+        if not outcome.resumable:
+            training.clear()
         training.end(outcome)
         if not outcome.checked:
             self.look()
             training.end(replace(outcome, checked=True, error=self._checked(training)))
-        if not outcome.resumable:
-            training.clear()
 
     def _run(self, training: TrainingFolder) -> Outcome:
         """Run its process to the end."""
