@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,6 +24,7 @@ from bot.records.database import open_database
 from bot.services import Services
 from bot.settings import ROOT, Settings
 from bot.testing import KEY, ScriptedModel
+from tests.scripted_trainings import ScriptedTrainings
 
 PASSAGE = Passage(
     id="0123456789abcdef-0000",
@@ -39,7 +40,13 @@ QUOTE = "The Heron 7 reaches 1,300 °C. ![leak](https://evil.example/quote.png)"
 
 @dataclass
 class ScriptedServices(Services):
-    """Services whose model, retrieval and adapter are scripted; nothing is started."""
+    """Services whose model, retrieval, adapter and trainings are scripted; nothing is started."""
+
+    scripted_trainings: ScriptedTrainings = field(default_factory=ScriptedTrainings)
+
+    @property
+    def trainings(self) -> Any:
+        return self.scripted_trainings
 
     @property
     def trainee(self) -> Model:
@@ -99,7 +106,7 @@ def scripted_models(*models: ScriptedModel, engine: Engine, hub: Hub | None = No
     return Models(main, others, make, workshop.make_added, engine)
 
 
-def scripted_services(settings: Settings, *models: ScriptedModel) -> Services:
+def scripted_services(settings: Settings, *models: ScriptedModel) -> ScriptedServices:
     """Services over models that are serving already, the first one the main one; no child server
     is started."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,18 @@ from streamlit.navigation.page import Page
 
 from bot.errors import TriptychError
 from bot.services import Services, missing_parts
-from bot.ui import chat, house, knowledge, models, setup, text, theme, tuning
+from bot.ui import (
+    chat,
+    house,
+    knowledge,
+    models,
+    places,
+    setup,
+    text,
+    theme,
+    training_status,
+    tuning,
+)
 
 
 def main() -> None:
@@ -18,7 +29,9 @@ def main() -> None:
         return
     try:
         services = house.services()
-        _chosen_page(services).run()
+        chosen = _chosen_page(services)
+        training_status.line(services)
+        chosen.run()
     except TriptychError as error:
         st.error(f"**{text.plain(error.message)}**  \n{text.plain(error.cure)}")
         st.button("Try again", key="try-again", icon=":material/refresh:")
@@ -50,7 +63,7 @@ def _chosen_page(services: Services) -> Page:
                 tuning_page,
                 title="Fine-tune",
                 icon=":material/model_training:",
-                url_path="fine-tune",
+                url_path=places.FINE_TUNE,
             ),
             st.Page(models_page, title="Models", icon=":material/neurology:", url_path="models"),
         ],

@@ -29,6 +29,8 @@ MODEL = "model"
 COMPARED = "compare"
 TUNING_TAB = "tab"
 EXAMPLE_SET = "_example_set"
+ADAPTER_NAME = "adapter-name"
+PRESET = "preset"
 
 _OTHER_ADAPTERS = "_other_adapters"
 _CONVERSATION = "_conversation"
@@ -38,6 +40,7 @@ _READINGS = "_readings"
 _NOTICE = "_notice"
 _CONFIRM = "_confirm_delete"
 _OPEN_TAB = "_tuning_tab"
+_NEXT_TAB = "_tuning_next_tab"
 
 TURNS_SHOWN = 6
 
@@ -122,6 +125,11 @@ def models(main: str) -> tuple[str, ...]:
     """
     first = str(st.session_state.get(MODEL) or main)
     return tuple(dict.fromkeys((first, *st.session_state.get(COMPARED, ()))))
+
+
+def choose_adapters(first: str) -> None:
+    """Let this adapter of the main model answer the next question."""
+    st.session_state[ADAPTER] = first
 
 
 def remember_adapters(other: Mapping[str, str]) -> None:
@@ -233,17 +241,18 @@ def choose_example_set(chosen: str) -> None:
 
 
 def open_tuning_tab(title: str) -> None:
-    """Open a tab of the fine-tuning page; to be called before its tabs are drawn, as a button's
-    callback is."""
-    st.session_state[TUNING_TAB] = title
+    """Open a tab of the fine-tuning page at its next drawing; `st.rerun` draws it at once."""
+    st.session_state[_NEXT_TAB] = title
 
 
-def recall_tuning_tab(titles: Sequence[str]) -> None:
-    """After a visit to another page, open the tab that was open; the page's address wins."""
-    left = st.session_state.get(_OPEN_TAB, "")
+def settle_tuning_tab(titles: Sequence[str]) -> None:
+    """Before the tabs are drawn: open the one that was asked for, or, after a visit to another
+    page, the one that was open; the page's address comes before that."""
     known = TUNING_TAB in st.session_state or TUNING_TAB in st.query_params
-    if left in titles and not known:
-        st.session_state[TUNING_TAB] = left
+    left = "" if known else st.session_state.get(_OPEN_TAB, "")
+    wanted = st.session_state.pop(_NEXT_TAB, left)
+    if wanted in titles:
+        st.session_state[TUNING_TAB] = wanted
 
 
 def remember_tuning_tab(title: str) -> None:

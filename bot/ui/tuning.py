@@ -37,7 +37,7 @@ def page(services: Services) -> None:
     with st.container(key="tuning_page"):
         st.title("Fine-tune", anchor=False)
         st.markdown("Teach the model what you want it to know, and see whether it learnt it.")
-        state.recall_tuning_tab([tab.title for tab in TABS])
+        state.settle_tuning_tab([tab.title for tab in TABS])
         places = st.tabs(
             [tab.title for tab in TABS],
             key=state.TUNING_TAB,

@@ -86,8 +86,17 @@ def test_the_open_tab_is_kept_during_a_visit_to_another_page(
     page.run()
     page.session_state["elsewhere"] = True
     page.run()
+    del page.session_state["tab"]  # as Streamlit does with widgets that are not drawn
     page.query_params.clear()
     page.session_state["elsewhere"] = False
     page.run()
     assert not page.exception
     assert drawn[-1] == "Training"
+
+
+def test_a_tab_can_be_asked_for(tuning_page: Opens, drawn: list[str]) -> None:
+    page = tuning_page().run()
+    page.session_state["_tuning_next_tab"] = "Training"
+    page.run()
+    page.run()
+    assert drawn == ["Examples", "Training", "Training"]

@@ -1,0 +1,301 @@
+"""The form that begins a training: which examples, which name, how thoroughly, and every knob."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from bot.chat.prompts import system_prompt
+from bot.errors import TriptychError
+from bot.records.examples import ExampleSet, example_sets
+from bot.services import Services
+from bot.tuning import adapters as shelf
+from bot.tuning import presets
+from bot.tuning.examples import Example
+from bot.tuning.recipe import TrainingRecipe
+from bot.tuning.sets import approved_examples
+from bot.tuning.split import folds, held_out
+from bot.ui import recipe_fields, state, training_words
+from bot.ui.library_work import counted
+from bot.ui.text import plain
+
+EXAMPLES_TAB = "Examples"
+MEASURING_SECONDS = 2.0
+
+_SET = "training-set"
+_MEASURING = "_training_measuring"
+
+
+def draw(services: Services, begun: Callable[[str], None]) -> None:
+    """Draw the form, and draw it anew while times are being measured.
+
+    Args:
+        begun: called with the id of a training that was submitted.
+    """
+    measuring = bool(st.session_state.get(_MEASURING))
+
+    def form() -> None:
+        st.session_state[_MEASURING] = False
+        _form(services, begun)
+        if bool(st.session_state[_MEASURING]) != measuring:
+            st.rerun()
+
+    st.fragment(form, run_every=MEASURING_SECONDS if measuring else None)()
+
+
+def _form(services: Services, begun: Callable[[str], None]) -> None:
+    sets = [one for one in example_sets(services.engine) if one.approved]
+    with st.container(key="training_form"):
+        if not sets:
+            _nothing_to_learn()
+            return
+        st.subheader("New training", anchor=False)
+        with st.grid(2, min_column_width=260, key="training_what"):
+            chosen = _set(sets)
+            name_fault = _name(services, chosen)
+        examples = approved_examples(services.engine, chosen.id)
+        start = _preset(services, examples)
+        recipe = _knobs(services, start)
+        reason = name_fault or _reason(examples, recipe)
+        if recipe is not None:
+            if not reason:
+                st.markdown(_plan(examples, recipe))
+            reason = reason or _problems(services, chosen, recipe)
+        with st.container(horizontal=True, vertical_alignment="center", key="training_begin"):
+            clicked = st.button(
+                "Train",
+                key="train",
+                type="primary",
+                icon=":material/model_training:",
+                disabled=bool(reason),
+            )
+            if reason:
+                st.markdown(f":orange[{plain(reason)}]", width="stretch")
+            elif recipe is not None:
+                st.markdown(f":gray[{_minutes(services, examples, recipe)}]", width="stretch")
+        if clicked and recipe is not None and not reason:
+            _begin(services, examples, recipe, begun)
+
+
+def _nothing_to_learn() -> None:
+    st.markdown("**There are no examples to learn from yet.**")
+    st.markdown(":gray[Upload some, write a few, or let the model draft them from a document.]")
+    if st.button("Add examples", key="training_add_examples", icon=":material/add:"):
+        _open_examples()
+
+
+def _open_examples() -> None:
+    state.open_tuning_tab(EXAMPLES_TAB)
+    st.rerun()
+
+
+# --- what is trained ---------------------------------------------------------------------------
+
+
+def _set(sets: Sequence[ExampleSet]) -> ExampleSet:
+    by_id = {one.id: one for one in sets}
+    if state.example_set() not in by_id:
+        state.choose_example_set(sets[0].id)
+    st.session_state[_SET] = state.example_set()
+    st.selectbox(
+        "Examples",
+        list(by_id),
+        format_func=lambda one: f"{by_id[one].name} ({by_id[one].approved:,})",
+        key=_SET,
+        on_change=_set_chosen,
+        args=(by_id,),
+        help="A set from the Examples tab; only its approved examples are learnt.",
+    )
+    return by_id[state.example_set()]
+
+
+def _set_chosen(by_id: dict[str, ExampleSet]) -> None:
+    before, chosen = by_id[state.example_set()], by_id[st.session_state[_SET]]
+    if st.session_state.get(state.ADAPTER_NAME) == _suggestion(before):
+        st.session_state[state.ADAPTER_NAME] = _suggestion(chosen)
+    state.choose_example_set(chosen.id)
+
+
+def _suggestion(chosen: ExampleSet) -> str:
+    """A name for an adapter that learns a set."""
+    kept = "".join(
+        letter if letter.isascii() and letter.isalnum() else "-" for letter in chosen.name.lower()
+    )
+    return "-".join(part for part in kept.split("-") if part)[:48] or "adapter"
+
+
+def _name(services: Services, chosen: ExampleSet) -> str:
+    """The field of the adapter's name; why the name cannot be used, empty when it can."""
+    if state.ADAPTER_NAME not in st.session_state:
+        st.session_state[state.ADAPTER_NAME] = _suggestion(chosen)
+    with st.container(gap="xxsmall"):
+        name = st.text_input(
+            "Name of the adapter",
+            key=state.ADAPTER_NAME,
+            max_chars=48,
+            live=True,
+            help="Under this name it can be chosen in the chat.",
+            persist_state="session",
+        )
+        try:
+            shelf.check_name(name or "")
+        except TriptychError as error:
+            st.markdown(f":small[:red[:material/error: {plain(error.cure)}]]")
+            return "The adapter needs a name." if not name else "Mend the name first."
+        if note := _who_has_it(services, name or ""):
+            st.markdown(f":small[:orange[:material/info: {plain(note)}]]")
+    return ""
+
+
+def _who_has_it(services: Services, name: str) -> str:
+    """What becomes of an adapter that has the name already; empty when none has."""
+    if any(one.name == name for one in services.trainings.all() if one.active):
+        return "A training of this name is under way; the later one replaces the earlier."
+    if (services.settings.adapters_dir / name / shelf.MANIFEST_NAME).exists():
+        return f"There is an adapter named {name}: it is replaced when the new one is done."
+    return ""
+
+
+# --- how it is trained -------------------------------------------------------------------------
+
+
+def _preset(services: Services, examples: Sequence[Example]) -> TrainingRecipe:
+    """The cards of the presets; the recipe of the one that is chosen."""
+    by_name = {one.name: one for one in presets.PRESETS}
+    if st.session_state.get(state.PRESET) not in by_name:
+        st.session_state[state.PRESET] = presets.DEFAULT
+    captions = [
+        f"{one.summary}  \n**{_minutes(services, examples, _recipe(services, one.name))}**"
+        for one in presets.PRESETS
+    ]
+    st.radio(
+        "How thoroughly",
+        list(by_name),
+        format_func=lambda name: by_name[name].title,
+        captions=captions,
+        horizontal=True,
+        key=state.PRESET,
+        on_change=_preset_chosen,
+        args=(services,),
+        width="stretch",
+        persist_state="session",
+    )
+    start = _recipe(services, st.session_state[state.PRESET])
+    if recipe_fields.key("rank") not in st.session_state:
+        recipe_fields.turn_to(start)
+    return start
+
+
+def _recipe(services: Services, preset: str) -> TrainingRecipe:
+    return presets.recipe_for(
+        preset, system_prompt=system_prompt(), base_sha256=services.trainee.identity
+    )
+
+
+def _preset_chosen(services: Services) -> None:
+    recipe_fields.turn_to(_recipe(services, st.session_state[state.PRESET]))
+
+
+def _knobs(services: Services, start: TrainingRecipe) -> TrainingRecipe | None:
+    """The knobs of the recipe; None while one of them is turned too far."""
+    with st.expander("Every knob", key="training_knobs", icon=":material/tune:"):
+        slot = st.container()
+        recipe_fields.draw(recipe_fields.wrong(start, recipe_fields.turned(start)))
+    changes = recipe_fields.turned(start)
+    if changes:
+        with slot.container(horizontal=True, vertical_alignment="center"):
+            count = counted(len(changes), "knob")
+            st.markdown(f":gray[{count} turned away from the preset.]", width="stretch")
+            st.button(
+                "Back to the preset",
+                key="training_knobs_back",
+                icon=":material/undo:",
+                type="tertiary",
+                on_click=_preset_chosen,
+                args=(services,),
+            )
+    return None if recipe_fields.wrong(start, changes) else replace(start, **changes)
+
+
+def _reason(examples: Sequence[Example], recipe: TrainingRecipe | None) -> str:
+    """Why it cannot be trained; empty when it can."""
+    if recipe is None:
+        return "A knob is turned too far: see there."
+    if len(examples) < 2:
+        return "One example is not enough to learn from."
+    if recipe.folds:
+        try:
+            folds(examples, recipe.folds, recipe.seed)
+        except TriptychError as error:
+            return str(error)
+    return ""
+
+
+def _problems(services: Services, chosen: ExampleSet, recipe: TrainingRecipe) -> str:
+    """How many problems the examples have, with the way to them; why they keep the set from being
+    learnt, empty when they do not."""
+    with st.spinner("Looking at the examples …"):
+        review = services.review_examples(chosen.id, recipe.example_tokens)
+    if not review.problems:
+        return ""
+    blocking = len(review.blocking)
+    count = counted(len(review.problems), "problem")
+    with st.container(horizontal=True, vertical_alignment="center", key="training_problems"):
+        st.markdown(f":orange[:material/warning: {count} in the examples.]", width="content")
+        if st.button(
+            "Look at them",
+            key="training_see_problems",
+            icon=":material/checklist:",
+            type="tertiary",
+        ):
+            _open_examples()
+    if not blocking:
+        return ""
+    verb = "keeps" if blocking == 1 else "keep"
+    return f"{counted(blocking, 'problem')} of the examples {verb} them from being learnt."
+
+
+def _plan(examples: Sequence[Example], recipe: TrainingRecipe) -> str:
+    """What the recipe will do with these examples, in a sentence."""
+    learning, asked = held_out(examples, recipe.validation_share, recipe.seed)
+    passes = "1 pass" if recipe.epochs == 1 else f"{recipe.epochs} passes"
+    said = f"{passes} over {counted(len(learning), 'example')}"
+    if not recipe.validation_share:
+        said += "; none is held out, so nothing will tell what it understood"
+    else:
+        said += f"; {len(asked):,} other phrasings are held out to see what it understood"
+        if recipe.patience:
+            said += (
+                f", and it stops early when {recipe.patience} measurements in a row gain nothing"
+            )
+    if recipe.folds:
+        said += f". Before that, {recipe.folds} trainings cross-validate it"
+    return f"{said}."
+
+
+def _minutes(services: Services, examples: Sequence[Example], recipe: TrainingRecipe) -> str:
+    found = services.trainings.estimate(examples, recipe)
+    if found.error:
+        return plain(found.error)
+    if found.seconds is None:
+        st.session_state[_MEASURING] = True
+        return "Its time is being measured …"
+    return f"About {training_words.duration(found.seconds)} on this machine"
+
+
+def _begin(
+    services: Services,
+    examples: Sequence[Example],
+    recipe: TrainingRecipe,
+    begun: Callable[[str], None],
+) -> None:
+    name = str(st.session_state[state.ADAPTER_NAME])
+    try:
+        training_id = services.trainings.submit(examples, recipe, name)
+    except TriptychError as error:
+        st.error(f"{plain(error.message)} {plain(error.cure)}", icon=":material/error:")
+        return
+    begun(training_id)
+    st.rerun()
