@@ -80,6 +80,8 @@ INDEX_PATIENCE_SECONDS = 60.0
 
 EVALUATION_QUESTIONS = ROOT / "evaluation" / "questions.jsonl"
 
+SAMPLE_EXAMPLES = ROOT / "adapters" / "pellworth" / "examples.jsonl"
+
 REVIEWS_KEPT = 4
 
 MENDING_PAUSE_SECONDS = 30.0
@@ -343,6 +345,11 @@ class Services:
                 cure="Train it again on the installed model.",
             )
         return AdapterWeights(name=found.name, path=found.gguf_path, sha256=found.sha256)
+
+    @property
+    def sample_examples(self) -> Path:
+        """The examples that the shipped adapter was made from; they may have been deleted."""
+        return SAMPLE_EXAMPLES
 
     def review_examples(self, set_id: str, most_tokens: int) -> Review:
         """What is wrong with a set of examples, and what it holds. Takes a moment the first time;

@@ -40,6 +40,7 @@ ONLY_USER = {
     "langchain": "bot.models.providers",
     "huggingface_hub": "bot.models.hub",
     "xllamacpp": "bot.models.serve",
+    "rapidfuzz": "bot.tuning.checks",
 }
 PEFT_USERS = {"bot.tuning.train", "bot.tuning.reference"}
 """One makes an adapter, the other asks a finished one."""
