@@ -128,15 +128,14 @@ def explained(error: Exception) -> dict[str, Any]:
     Raises:
         Exception: the error itself, when it is a defect.
     """
-    match error:
-        case TuningError():
-            return {"message": str(error), "resumable": False}
-        case OSError() if error.errno != errno.ENOMEM:
-            return {"message": str(unwritten(error)), "resumable": True}
-        case MemoryError() | OSError() | RuntimeError() if _is_for_memory(error):
-            from bot.tuning.process import OUT_OF_MEMORY
+    if any(_is_for_memory(one) for one in (error, error.__cause__)):
+        from bot.tuning.process import OUT_OF_MEMORY
 
-            return {"message": OUT_OF_MEMORY, "resumable": True}
+        return {"message": OUT_OF_MEMORY, "resumable": True}
+    if isinstance(error, OSError):
+        return {"message": str(unwritten(error)), "resumable": True}
+    if isinstance(error, TuningError):
+        return {"message": str(error), "resumable": isinstance(error.__cause__, OSError)}
     raise error
 
 
@@ -149,9 +148,13 @@ def unwritten(error: OSError) -> TuningError:
     )
 
 
-def _is_for_memory(error: Exception) -> bool:
-    said = str(error).lower()
-    return not isinstance(error, RuntimeError) or any(words in said for words in _MEMORY_WORDS)
+def _is_for_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, whichever way it was said; torch has no kind of error for it."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = str(error).lower()
+    ran_out = isinstance(error, RuntimeError) and any(one in words for one in _MEMORY_WORDS)
+    return ran_out or isinstance(error, MemoryError)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.errors import ExamplesError, TuningError
 from bot.tuning.adapters import check_name
+from bot.tuning.estimates import TRIAL, Estimate, Estimates
 from bot.tuning.event_log import EventLog
 from bot.tuning.events import Evaluation, TrainingStep
 from bot.tuning.examples import Example
@@ -63,19 +64,6 @@ class Training:
         return self.state in ACTIVE
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """How long a whole training would take on this machine.
-
-    Args:
-        seconds: None while it is being measured, and when it could not be.
-        error: why it could not be measured, in a sentence; empty otherwise.
-    """
-
-    seconds: float | None = None
-    error: str = ""
-
-
 class Trainings:
     """The trainings of a data directory, seen alike from every process that uses it.
 
@@ -88,6 +76,7 @@ class Trainings:
         base: the base weights, a GGUF file, of a SHA-256.
         check: what to do with a published adapter, by its name, before a training is done.
         job: the command of a training's process; three paths are added.
+        trial: the command of the process that estimates; three paths are added.
     """
 
     def __init__(
@@ -98,10 +87,12 @@ class Trainings:
         check: Callable[[str], object],
         *,
         job: Sequence[str] = JOB,
+        trial: Sequence[str] = TRIAL,
     ) -> None:
         self._line = Line(folder)
         self._base = base
         self._worker = Worker(self._line, adapters_dir, base, check, job)
+        self._estimates = Estimates(self._line, base, trial)
         self._known: dict[str, tuple[Request, EventLog]] = {}
 
     def submit(self, examples: Sequence[Example], recipe: TrainingRecipe, name: str) -> str:
@@ -118,7 +109,7 @@ class Trainings:
         self._base(recipe.base_sha256)
         with _writing(), self._line.alone():
             training = self._line.add(examples, recipe, name)
-        self._worker.enlist(training)
+        self._enlist(training)
         return training.id
 
     def all(self) -> list[Training]:
@@ -166,7 +157,7 @@ class Trainings:
                     cure="Start a new one.",
                 )
             self._line.put_last(training)
-        self._worker.enlist(training)
+        self._enlist(training)
 
     def remove(self, training_id: str) -> None:
         """Forget a training that is over; the adapter that it made stays.
@@ -183,9 +174,12 @@ class Trainings:
         self._known.pop(training_id, None)
 
     def estimate(self, examples: Sequence[Example], recipe: TrainingRecipe) -> Estimate:
-        """How long this training would take. Returns at once: the first call begins to measure
-        in a process of its own, and later ones tell what it found."""
-        return Estimate(error="It cannot be estimated yet.")
+        """How long this training would take, as far as is known: returns at once.
+
+        The first call begins to measure, in a process of its own and when no training runs; ask
+        again every few seconds until it is known. What nobody asks for any more is not measured.
+        """
+        return self._estimates.estimate(examples, recipe)
 
     def wait(self, training_id: str, timeout_seconds: float) -> Training:
         """Wait until a training is over, at most so long, and return it as it is then.
@@ -200,7 +194,12 @@ class Trainings:
 
     def close(self) -> None:
         """End the trainings of this process; they are interrupted and can be resumed."""
+        self._estimates.close()
         self._worker.close()
+
+    def _enlist(self, training: TrainingFolder) -> None:
+        self._estimates.give_way()
+        self._worker.enlist(training)
 
     def _look(self, training: TrainingFolder) -> Training | None:
         """The training in a folder; None when it is damaged, or just being removed."""

@@ -6,71 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from filelock import FileLock
 
 from bot.errors import AdapterError, ExamplesError, TuningError
 from bot.messages import Message
 from bot.tuning import adapters as shelf
-from bot.tuning.examples import Example, read_examples
-from bot.tuning.recipe import TrainingRecipe
-from bot.tuning.trainings import Training, Trainings
+from bot.tuning.examples import read_examples
+from tests.tuning.house import PATIENCE_SECONDS, House, opened, recipe, scripted
 from tests.tuning.scripted_job import evaluation, report, step
-from tests.tuning.stand_in import BASE, fill
+from tests.tuning.stand_in import fill
 
-RECIPE = TrainingRecipe(system_prompt="Be brief.", base_sha256=BASE, targets=("q_proj", "v_proj"))
-JOB = (sys.executable, "-m", "tests.tuning.scripted_job")
-PATIENCE_SECONDS = 30.0
-
-
-def scripted(script: str) -> list[Example]:
-    return [Example((Message("user", script), Message("assistant", "Yes.")))]
-
-
-class House:
-    """A data directory, and the trainings of this process in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "trainings"
-        self.adapters_dir = folder / "adapters"
-        self.checked: list[str] = []
-        self.check: Callable[[str], object] = self.checked.append
-        self.trainings = self.open()
-
-    def open(self) -> Trainings:
-        base = Path("/base.gguf")
-        return Trainings(
-            self.folder, self.adapters_dir, lambda _: base, lambda name: self.check(name), job=JOB
-        )
-
-    def submit(self, script: str, name: str = "tern", **changes: int) -> str:
-        recipe = TrainingRecipe(system_prompt="Be brief.", base_sha256=BASE, **changes)
-        return self.trainings.submit(scripted(script), recipe, name)
-
-    def go(self) -> None:
-        (self.folder / "go").touch()
-
-    def end(self, training_id: str) -> Training:
-        return self.trainings.wait(training_id, PATIENCE_SECONDS)
-
-    def until(self, training_id: str, wanted: Callable[[Training], bool]) -> Training:
-        for _ in range(int(PATIENCE_SECONDS * 20)):
-            if wanted(seen := self.trainings.get(training_id)):
-                return seen
-            self.trainings.wait(training_id, 0.05)
-        raise AssertionError(f"it is {seen.state} for too long: {seen.error}")
-
-    def running(self, training_id: str) -> psutil.Process:
-        """The process of a training that has told of a step."""
-        self.until(training_id, lambda seen: bool(seen.steps))
-        return next(
-            one for one in psutil.Process().children(True) if str(training_id) in one.cmdline()[-3]
-        )
+RECIPE = replace(recipe(), targets=("q_proj", "v_proj"))
 
 
 @contextmanager
@@ -78,7 +30,7 @@ def other_process(house: House, script: str) -> Iterator[tuple[subprocess.Popen[
     """A process that submitted a training, and its id; it ends with its standard input."""
     code = (
         "import sys; from pathlib import Path;"
-        "from tests.tuning.test_trainings import House;"
+        "from tests.tuning.house import House;"
         "house = House(Path(sys.argv[1]));"
         "print(house.submit(sys.argv[2], 'theirs'), flush=True); sys.stdin.read();"
         "house.trainings.close()"
@@ -96,9 +48,8 @@ def other_process(house: House, script: str) -> Iterator[tuple[subprocess.Popen[
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
-    yield made
-    made.trainings.close()
+    with opened(tmp_path) as house:
+        yield house
 
 
 def test_a_training_tells_its_steps_and_ends_with_an_adapter(house: House) -> None:
