@@ -16,7 +16,8 @@ def test_a_reader_follows_without_reading_anything_twice(tmp_path: Path) -> None
         assert log.read() == ((step(1),), ())
         events.write(evaluation(1))
         events.write(step(2))
-        (tmp_path / FILE_NAME).write_bytes((tmp_path / FILE_NAME).read_bytes().X)
+        path = tmp_path / FILE_NAME
+        path.write_bytes(path.read_bytes().replace(b'"step": 1,', b'"step": 7,', 1))
         assert log.read() == ((step(1), step(2)), (evaluation(1),)), "what was read stays read"
     assert log.read() is log.read()
 
