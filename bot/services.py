@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TypeVar
@@ -34,6 +35,8 @@ from bot.errors import (
     VectorStoreError,
     WeightsError,
 )
+from bot.evidence.offers import Gate, offer, require_offered
+from bot.evidence.parity import Parity
 from bot.evidence.review import Review, review
 from bot.library.embed import Embedder
 from bot.library.ingest import Ingested, Progress, documents, sync_folder
@@ -194,6 +197,11 @@ class Services:
         """
         return self.models.get(self.models.main)
 
+    @cached_property
+    def gate(self) -> Gate:
+        """Which adapters may answer, and the checks that decide it."""
+        return Gate(self.settings.adapters_dir, self.settings.data_dir / "merged")
+
     @property
     def trainee(self) -> Model:
         """The model that is trained here: the main one when its weights are here, else the
@@ -236,7 +244,7 @@ class Services:
                     self.settings.data_dir / "trainings",
                     self.settings.adapters_dir,
                     base=self.training_base,
-                    check=lambda name: None,
+                    check=self.check_adapter,
                 )
             return self._trainings
 
@@ -304,7 +312,42 @@ class Services:
         model = self.models.get(model_name)
         if not isinstance(model, EmbeddedModel):
             return model.adapter_names()
-        return [one.name for one in self.adapters() if one.base_sha256 == model.identity]
+        return [
+            one.name
+            for one in self.adapters()
+            if one.base_sha256 == model.identity and offer(one).state == "offered"
+        ]
+
+    def check_adapter(self, name: str) -> Parity:
+        """Let an adapter through the parity gate, or not; takes up to a minute.
+
+        Raises:
+            AdapterError: there is none of that name, it is damaged, or no model here is its base.
+            TuningError: PEFT's answers or the merged weights cannot be made just now.
+            ServerError: the base model cannot be served.
+        """
+        return self.gate.check(name, self._base_of(name))
+
+    def begin_check(self, name: str) -> None:
+        """The same in the background; `gate.offers` shows how it goes.
+
+        Raises:
+            AdapterError: there is none of that name, it is damaged, or no model here is its base.
+        """
+        self.gate.begin(name, self._base_of(name))
+
+    def _base_of(self, adapter_name: str) -> EmbeddedModel:
+        """The model here that an adapter was made for."""
+        found = read_adapter(self.settings.adapters_dir, adapter_name)
+        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
+            with suppress(ModelError):
+                model = self.models.get(name)
+                if isinstance(model, EmbeddedModel) and model.identity == found.base_sha256:
+                    return model
+        raise AdapterError(
+            f"The adapter {adapter_name} was made for base weights that are not here.",
+            cure="Name them in TRIPTYCH_MODELS, or train it again.",
+        )
 
     def default_adapter(self, model_name: str = "") -> str:
         """The adapter of a model (the main one unless another is named) that answers first: for
@@ -320,8 +363,8 @@ class Services:
 
         Raises:
             ModelError: there is no such model.
-            AdapterError: there is none of that name here, it is damaged, or it was trained on
-                other base weights.
+            AdapterError: there is none of that name here, it is damaged, it was trained on
+                other base weights, or the parity gate did not let it through.
         """
         model = self.models.get(model_name)
         if isinstance(model, EmbeddedModel):
@@ -332,8 +375,8 @@ class Services:
         """The weights of an adapter here, for a model whose own weights are here.
 
         Raises:
-            AdapterError: there is none of that name, it is damaged, or it was trained on other
-                base weights.
+            AdapterError: there is none of that name, it is damaged, it was trained on other
+                base weights, or the parity gate did not let it through.
         """
         return self._adapter_weights(self.models.get(model_name), name)
 
@@ -344,6 +387,7 @@ class Services:
                 f"The adapter {name} was trained on other base weights than {model.title}.",
                 cure="Train it again on the installed model.",
             )
+        require_offered(found)
         return AdapterWeights(name=found.name, path=found.gguf_path, sha256=found.sha256)
 
     @property

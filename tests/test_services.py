@@ -9,12 +9,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import sha256 as sha256_of
 from pathlib import Path
 
 import pytest
 
 from bot import services as composition
 from bot.errors import AdapterError, LibraryError, WeightsError
+from bot.evidence.parity import Parity, write_parity
 from bot.library.ingest import Ingested, Progress, documents
 from bot.models.catalog import embedded_weights
 from bot.services import Indexing, Services, missing_parts
@@ -25,12 +27,14 @@ from bot.tuning.recipe import TrainingRecipe
 HEAVY = {"torch", "transformers", "sentence_transformers", "chromadb", "peft", "openai"}
 
 
-def write_adapter(folder: Path, *, base_sha256: str) -> None:
-    """An adapter that is whole, though its weights are no weights."""
+def write_adapter(folder: Path, *, base_sha256: str, passed: bool = True) -> None:
+    """An adapter that is whole and was checked, though its weights are no weights."""
     folder.mkdir(parents=True)
     TrainingRecipe(system_prompt="Be brief.", base_sha256=base_sha256).save(folder)
     (folder / GGUF_NAME).write_bytes(b"GGUF")
     write_manifest(folder, {"created_at": "2026-01-01T00:00:00+00:00"})
+    sha256 = sha256_of(b"GGUF").hexdigest()
+    write_parity(Parity(passed=passed, adapter_sha256=sha256, base_sha256=base_sha256), folder)
 
 
 def with_adapters(services: Services, folder: Path, *, chosen: str = "") -> Services:
@@ -147,12 +151,15 @@ def test_an_adapter_for_other_weights_is_refused(services: Services, tmp_path: P
 def test_the_first_adapter_that_fits_is_the_default(services: Services, tmp_path: Path) -> None:
     base = embedded_weights().sha256
     write_adapter(tmp_path / "a-foreign", base_sha256="0" * 64)
+    write_adapter(tmp_path / "a-refused", base_sha256=base, passed=False)
     write_adapter(tmp_path / "b-fits", base_sha256=base)
     write_adapter(tmp_path / "c-fits", base_sha256=base)
     assert with_adapters(services, tmp_path).default_adapter() == "b-fits"
     assert with_adapters(services, tmp_path, chosen="c-fits").default_adapter() == "c-fits"
     weights = with_adapters(services, tmp_path).adapter_weights("b-fits")
     assert weights.path == tmp_path / "b-fits" / GGUF_NAME
+    with pytest.raises(AdapterError, match="a-refused does not answer"):
+        with_adapters(services, tmp_path).adapter_weights("a-refused")
     shutil.rmtree(tmp_path / "b-fits")
     assert with_adapters(services, tmp_path).default_adapter() == "c-fits"
 

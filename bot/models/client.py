@@ -35,6 +35,9 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 QUICK_TIMEOUT_SECONDS = 30.0
 """For counting and looking at a prompt: no generation is waited for."""
 
+GREEDY_TIMEOUT_SECONDS = 120.0
+"""For a short answer whose tokens are told with their probabilities, all at once."""
+
 IDLE_CONNECTION_SECONDS = 30.0
 """An unused connection is closed after this time."""
 
@@ -297,9 +300,18 @@ async def count_tokens(endpoint: Endpoint, messages: Sequence[Message]) -> int:
     """
     if not endpoint.counts:
         return estimated_tokens(messages)
+    return len(await prompt_tokens(endpoint, messages))
+
+
+async def prompt_tokens(endpoint: Endpoint, messages: Sequence[Message]) -> list[int]:
+    """The tokens that an embedded server's own chat template makes of the messages.
+
+    Raises:
+        ModelError: the server cannot say.
+    """
     prompt = await rendered_prompt(endpoint, messages)
     body = {"content": prompt, "add_special": True, "parse_special": True}
-    return len(_member(await _post(endpoint, "tokenize", body), "tokens", list))
+    return list(_member(await _post(endpoint, "tokenize", body), "tokens", list))
 
 
 async def text_tokens(endpoint: Endpoint, texts: Sequence[str]) -> list[int]:
@@ -387,6 +399,46 @@ async def token_probabilities(
     return {token.token: token.logprob for token in likeliest if math.isfinite(token.logprob)}
 
 
+@dataclass(frozen=True, slots=True)
+class TokenChoice:
+    """One token of a greedy answer.
+
+    Args:
+        id: the token that was chosen.
+        logprobs: of the likeliest tokens there, natural logarithms, by the token.
+    """
+
+    id: int
+    logprobs: dict[int, float]
+
+
+async def greedy_tokens(
+    endpoint: Endpoint, prompt_ids: Sequence[int], *, most_tokens: int, top: int
+) -> list[TokenChoice]:
+    """What an embedded server continues tokens with, likeliest token by likeliest token, up to
+    `most_tokens` of them or the end token, with the likeliest `top` at each place.
+
+    Raises:
+        ModelError: the server cannot say.
+    """
+    body = {
+        "prompt": list(prompt_ids),
+        "n_predict": most_tokens,
+        "temperature": 0.0,
+        "n_probs": top,
+        "cache_prompt": False,
+    }
+    answer = await _post(endpoint, "completion", body, timeout_seconds=GREEDY_TIMEOUT_SECONDS)
+    told = _member(answer, "completion_probabilities", list)
+    if not told:
+        raise ModelProtocolError(f"{endpoint.model} does not report token probabilities.")
+    with _translated(endpoint):
+        return [
+            TokenChoice(one["id"], {other["id"]: other["logprob"] for other in one["top_logprobs"]})
+            for one in told
+        ]
+
+
 async def listed_models(endpoint: Endpoint) -> list[dict[str, Any]]:
     """What the server lists under ``/models``, each entry with all that it tells.
 
@@ -447,17 +499,22 @@ def _root(endpoint: Endpoint) -> str:
     return endpoint.base_url.removesuffix("/").removesuffix("/v1")
 
 
-async def _post(endpoint: Endpoint, path: str, body: dict[str, Any]) -> Any:
+async def _post(
+    endpoint: Endpoint,
+    path: str,
+    body: dict[str, Any],
+    timeout_seconds: float = QUICK_TIMEOUT_SECONDS,
+) -> Any:
     """Ask one of llama.cpp's own endpoints, which lie beside those of the protocol."""
     import httpx2
 
-    async with _quickly(endpoint):
+    async with _quickly(endpoint, timeout_seconds):
         client = await _client(endpoint)
         response = await client.post(
             f"{_root(endpoint)}/{path}",
             cast_to=httpx2.Response,
             body=body,
-            options={"timeout": _timeout(QUICK_TIMEOUT_SECONDS)},
+            options={"timeout": _timeout(timeout_seconds)},
         )
         return response.json()
 
@@ -556,10 +613,12 @@ def _translated(
 
 
 @asynccontextmanager
-async def _quickly(endpoint: Endpoint) -> AsyncGenerator[None]:
-    """Give a server that is asked for no answer a short time for the whole of what it says."""
+async def _quickly(
+    endpoint: Endpoint, timeout_seconds: float = QUICK_TIMEOUT_SECONDS
+) -> AsyncGenerator[None]:
+    """Give a server that streams nothing a short time for the whole of what it says."""
     with _translated(endpoint):
-        async with asyncio.timeout(QUICK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             yield
 
 

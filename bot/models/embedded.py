@@ -106,6 +106,25 @@ class EmbeddedModel:
             f"{address.base_url}/v1", address.key, name, started_here=True, places=SLOTS
         )
 
+    def beside(self, weights: Weights, context_tokens: int) -> EmbeddedModel:
+        """The same model with other weights, such as the ones that an adapter was merged into."""
+        return EmbeddedModel(
+            self._servers,
+            weights,
+            self._profile,
+            context_tokens,
+            self._threads * 2,
+            name=weights.name,
+        )
+
+    def stop(self, adapter: AdapterWeights | None = None) -> None:
+        """Stop the server of the base, or of an adapter, when it runs.
+
+        Raises:
+            ServerError: the child servers cannot be reached.
+        """
+        self._servers.stop(self._spec(adapter, 1.0).name)
+
     def _spec(self, adapter: AdapterWeights | None, scale: float) -> ServerSpec:
         command = [
             *(sys.executable, "-m", "bot.models.serve"),
