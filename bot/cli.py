@@ -231,6 +231,11 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
     train.add_argument(
         "--resume", metavar="ID", help="go on with an interrupted training (see `trainings`)"
     )
+    train.add_argument(
+        "--curve",
+        action="store_true",
+        help="instead of an adapter: how right one would be with fewer examples",
+    )
     _command(entries, "trainings", terminal.show_trainings, "list the trainings, newest first")
 
     _command(entries, "adapters", terminal.show_adapters, "list the fine-tuned adapters")

@@ -215,29 +215,52 @@ def run_forget(options: argparse.Namespace, output: TextIO | None) -> Outcome:
 
 
 def run_train(options: argparse.Namespace, output: TextIO | None) -> Outcome:
-    from bot.evidence.parity import read_parity
     from bot.tuning.adapters import adapter
     from bot.tuning.examples import read_examples
 
     with _services() as services:
+        if options.curve:
+            return _run_curve(services, options)
         if options.resume:
             training_id = options.resume
             services.trainings.resume(training_id)
         elif options.examples and options.name:
             examples = read_examples(options.examples)
-            training_id = services.trainings.submit(examples, _recipe(options), options.name)
+            recipe = _recipe(options)
+            if recipe.grounding:
+                _index_when_empty(services)
+            training_id = services.trainings.submit(examples, recipe, options.name)
         else:
             raise UsageError("EXAMPLES and --name are needed, or --resume with a training's id.")
         training = _trained(services.trainings, training_id)
         made = training.report is not None or training.state == "done"
         found = adapter(services.settings.adapters_dir, training.name) if made else None
-        parity = read_parity(found.folder) if found else None
-    shown = {
-        **_training(training),
-        "adapter": _adapter(found) if found else None,
-        "not_offered": None if parity is None or parity.passed else parity.reason,
-    }
-    return Outcome(shown, training.state == "done" and parity is not None and parity.passed)
+    shown = {**_training(training), "adapter": _adapter(found) if found else None}
+    return Outcome(shown, training.state == "done")
+
+
+def _run_curve(services: Services, options: argparse.Namespace) -> Outcome:
+    """Measure a learning curve to its end; Ctrl+C cancels it, and what is measured stays."""
+    from dataclasses import asdict
+
+    from bot.evidence.curve import plan, verdict
+    from bot.tuning.examples import read_examples
+
+    if not options.examples:
+        raise UsageError("EXAMPLES are needed for a learning curve.")
+    examples, recipe = read_examples(options.examples), _recipe(options)
+    plan(examples, recipe.seed)  # says so at once when there are too few
+    _index_when_empty(services)
+    title = options.name or options.examples.stem
+    curve_id = services.curves.start(examples, recipe, title)
+    with StatusLine() as status:
+        while not services.curves.wait(FOLLOW_SECONDS):
+            try:
+                status.show(services.curves.get(curve_id).doing)
+            except KeyboardInterrupt:
+                services.curves.cancel(curve_id)
+    curve = services.curves.get(curve_id)
+    return Outcome({"curve": asdict(curve), "verdict": verdict(curve)}, curve.state == "done")
 
 
 def _recipe(options: argparse.Namespace) -> TrainingRecipe:

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -20,7 +20,9 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
+from bot.chat.columns import Options
 from bot.chat.compare import Bench
+from bot.chat.grounding import grounded
 from bot.chat.lengths import example_tokens
 from bot.chat.live import Chat
 from bot.chat.prompts import messages
@@ -35,8 +37,10 @@ from bot.errors import (
     VectorStoreError,
     WeightsError,
 )
+from bot.evidence.curves import Curves, adapters_folder
 from bot.evidence.offers import Gate, offer, require_offered
 from bot.evidence.parity import Parity
+from bot.evidence.reply import reply
 from bot.evidence.review import Review, review
 from bot.library.embed import Embedder
 from bot.library.ingest import Ingested, Progress, documents, sync_folder
@@ -69,6 +73,7 @@ from bot.settings import ROOT, Settings, read_variables
 from bot.tuning.adapters import Adapter
 from bot.tuning.adapters import adapter as read_adapter
 from bot.tuning.adapters import adapters as valid_adapters
+from bot.tuning.examples import Example
 from bot.tuning.sets import approved_examples
 from bot.tuning.trainings import Trainings
 
@@ -184,6 +189,7 @@ class Services:
     warm_up_errors: dict[str, str] = field(default_factory=dict)
     _chat: Chat | None = None
     _trainings: Trainings | None = None
+    _curves: Curves | None = None
     _mended_at: float = -math.inf
     _reviews: dict[object, Review] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -245,8 +251,58 @@ class Services:
                     self.settings.adapters_dir,
                     base=self.training_base,
                     check=self.check_adapter,
+                    ground=self.grounded,
                 )
             return self._trainings
+
+    @property
+    def curves(self) -> Curves:
+        """The learning curves of this data directory; one of this process ends with it."""
+        with self._lock:
+            if self._curves is None:
+                folder = self.settings.data_dir / "curves"
+                trainings = Trainings(
+                    self.settings.data_dir / "trainings",
+                    adapters_folder(folder),
+                    base=self.training_base,
+                    check=lambda name: None,
+                )
+                self._curves = Curves(folder, trainings, self._answer)
+            return self._curves
+
+    def grounded(self, examples: Sequence[Example], seed: int) -> list[Example]:
+        """Examples with passages of the library, as `bot.chat.grounding` makes them.
+
+        Raises:
+            LibraryError: the library cannot be searched.
+        """
+        return grounded(
+            examples,
+            lambda question, wanted: self.retrieve(question, wanted).passages,
+            passages=self.trainee.profile.passages,
+            seed=seed,
+        )
+
+    def _answer(self, strategy_name: str, adapter: Path | None, question: str) -> str:
+        """What the trained model answers, with an adapter that need not be among the offered."""
+        model = self.trainee
+
+        def weights(model_name: str, name: str) -> AdapterRef:
+            assert adapter is not None
+            found = read_adapter(adapter.parent, name)
+            return AdapterWeights(name=found.name, path=found.gguf_path, sha256=found.sha256)
+
+        options = Options(
+            answer_tokens=self.settings.answer_tokens,
+            temperature=0.0,
+            seed=self.settings.seed,
+            passages=model.profile.passages,
+            adapter=adapter.name if adapter else "",
+            models=(model.name,),
+        )
+        return asyncio.run(
+            reply(replace(self.bench, adapter=weights), question, strategy_name, options)
+        )
 
     def training_base(self, base_sha256: str) -> Path:
         """The base weights that a recipe names, as a file. May block.
@@ -254,11 +310,14 @@ class Services:
         Raises:
             TuningError: they are not here.
         """
-        if model := self._model_of(base_sha256):
-            return model.weights.path
+        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
+            with suppress(ModelError):
+                model = self.models.get(name)
+                if isinstance(model, EmbeddedModel) and model.identity == base_sha256:
+                    return model.weights.path
         raise TuningError(
             "The base weights that this training is for are not here.",
-            cure="Name them in TRIPTYCH_MODELS, or choose a model whose weights are.",
+            cure="Choose a model whose weights are on this machine.",
         )
 
     def retrieve(self, question: str, passages: int) -> Retrieval:
@@ -336,21 +395,15 @@ class Services:
     def _base_of(self, adapter_name: str) -> EmbeddedModel:
         """The model here that an adapter was made for."""
         found = read_adapter(self.settings.adapters_dir, adapter_name)
-        if model := self._model_of(found.base_sha256):
-            return model
+        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
+            with suppress(ModelError):
+                model = self.models.get(name)
+                if isinstance(model, EmbeddedModel) and model.identity == found.base_sha256:
+                    return model
         raise AdapterError(
             f"The adapter {adapter_name} was made for base weights that are not here.",
             cure="Name them in TRIPTYCH_MODELS, or train it again.",
         )
-
-    def _model_of(self, base_sha256: str) -> EmbeddedModel | None:
-        """The model here with those weights."""
-        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
-            with suppress(ModelError):
-                model = self.models.get(name)
-                if isinstance(model, EmbeddedModel) and model.identity == base_sha256:
-                    return model
-        return None
 
     def default_adapter(self, model_name: str = "") -> str:
         """The adapter of a model (the main one unless another is named) that answers first: for
@@ -441,6 +494,8 @@ class Services:
     def close(self) -> None:
         """Stop what is under way and let go of the servers and the records."""
         self.indexing.stop()
+        if self._curves is not None:
+            self._curves.close()
         if self._trainings is not None:
             self._trainings.close()
         if self._chat is not None:

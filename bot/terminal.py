@@ -133,6 +133,9 @@ def training_progress(training: Document) -> str:
 
 
 def show_trained(document: Document, output: TextIO) -> None:
+    if "curve" in document:
+        _show_curve(document["curve"], document["verdict"], output)
+        return
     made, report = document["adapter"], document["report"]
     if made:
         loss = "" if document["loss"] is None else f", loss {document['loss']:.3f}"
@@ -146,12 +149,22 @@ def show_trained(document: Document, output: TextIO) -> None:
         print(f"The training {document['id']} is {document['state']}: no adapter.", file=output)
     if report:
         print(_report(report), file=output)
-    if document["not_offered"]:
-        print(f"It does not answer yet: {one_line(document['not_offered'])}", file=output)
     if document["error"]:
         print(one_line(document["error"]), file=output)
     if document["resumable"]:
         print(f"python -m bot train --resume {document['id']}", file=output)
+
+
+def _show_curve(curve: Document, verdict: str, output: TextIO) -> None:
+    rows = [(f"{name}", right) for name, right in curve["rivals"].items()]
+    rows += [(f"{one['examples']} examples", one["right"]) for one in curve["points"]]
+    for what, right in rows:
+        share = 100 * right / curve["asked"]
+        print(f"{what:>16}  {right:>3} of {curve['asked']}  {share:3.0f} %", file=output)
+    if verdict:
+        print(one_line(verdict), file=output)
+    if curve["state"] != "done":
+        print(f"The curve is {curve['state']}. {one_line(curve['error'])}".strip(), file=output)
 
 
 def _report(report: Document) -> str:

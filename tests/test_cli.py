@@ -318,6 +318,15 @@ def test_a_wrong_training_is_told_before_anything_starts(
     assert bare.run("trainings", "--json").document == {"trainings": []}
 
 
+def test_a_learning_curve_needs_examples_and_enough_of_them(bare: Home) -> None:
+    assert bare.run("train", "--curve", "--json").status == 2
+    examples = bare.folder / "examples.csv"
+    examples.write_text("question,answer\nWhat colour?,Green.\n", encoding="utf-8")
+    ran = bare.run("train", str(examples), "--curve", "--json")
+    assert ran.status == 1
+    assert "at least 8 examples; there are 1" in ran.document["error"]
+
+
 def test_a_training_that_is_not_there_cannot_be_resumed(bare: Home) -> None:
     ran = bare.run("train", "--resume", "20260102-030405-678", "--json")
     assert ran.status == 1

@@ -24,6 +24,9 @@ WORDS_DROPPED = 0.25
 OPENED = 0.5
 """Share of the drills whose question begins as one of the examples' questions does."""
 
+SHUFFLED = 0.5
+"""Share of the drills whose question has the words of the statement in any order."""
+
 _OPENING_WORDS = 2
 _FIELD = re.compile(r"([^:;]{1,40}): (.+)")
 _NEXT_FIELD = re.compile(r"; (?=[^:;]{1,40}: )")
@@ -99,7 +102,10 @@ def _ended(statement: str, ending: str) -> str:
 
 def _question(words: Sequence[str], questions: Sequence[str], chance: random.Random) -> str:
     kept = [word for word in words if chance.random() >= WORDS_DROPPED]
-    said = " ".join(kept if len(kept) > 1 else words)
+    kept = kept if len(kept) > 1 else list(words)
+    if chance.random() < SHUFFLED:
+        chance.shuffle(kept)
+    said = " ".join(kept)
     if questions and chance.random() < OPENED:
         opening = " ".join(chance.choice(questions).split()[:_OPENING_WORDS]).rstrip("?,.")
         said = f"{opening} {said}"

@@ -64,6 +64,10 @@ class Training:
         return self.state in ACTIVE
 
 
+Ground = Callable[[Sequence[Example], int], Sequence[Example]]
+"""Examples and a seed → examples that ask the same, or the like, after passages."""
+
+
 class Trainings:
     """The trainings of a data directory, seen alike from every process that uses it.
 
@@ -75,6 +79,7 @@ class Trainings:
         adapters_dir: where adapters are published.
         base: the base weights, a GGUF file, of a SHA-256.
         check: what to do with a published adapter, by its name, before a training is done.
+        ground: examples and a seed → the same asked after passages; for recipes that want it.
         job: the command of a training's process; three paths are added.
         trial: the command of the process that estimates; three paths are added.
     """
@@ -86,9 +91,11 @@ class Trainings:
         base: Callable[[str], Path],
         check: Callable[[str], object],
         *,
+        ground: Ground | None = None,
         job: Sequence[str] = JOB,
         trial: Sequence[str] = TRIAL,
     ) -> None:
+        self._ground = ground
         self._line = Line(folder)
         self._base = base
         self._worker = Worker(self._line, adapters_dir, base, check, job)
@@ -98,8 +105,12 @@ class Trainings:
     def submit(self, examples: Sequence[Example], recipe: TrainingRecipe, name: str) -> str:
         """Queue a training, and return its id. It begins when those before it are over.
 
+        Examples with passages are made anew, when the recipe wants some: that takes a moment, as
+        every question is looked up.
+
         Raises:
             AdapterError: the name is not safe.
+            LibraryError: the library cannot be searched.
             ExamplesError: there is no example.
             TuningError: the base is not here, or the training cannot be written down.
         """
@@ -107,6 +118,9 @@ class Trainings:
         if not examples:
             raise ExamplesError("There are no examples.", cure="Add some, then train.")
         self._base(recipe.base_sha256)
+        examples = [one for one in examples if not one.grounded]
+        if recipe.grounding and self._ground:
+            examples += self._ground(examples, recipe.seed)
         with _writing(), self._line.alone():
             training = self._line.add(examples, recipe, name)
         self._enlist(training)

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from bot.evidence.offers import Offer
-from bot.evidence.parity import Parity
 from bot.tuning.trainings import Training
 from bot.ui import training_chart, training_words
 from bot.ui.text import plain
@@ -30,7 +28,7 @@ class Actions:
 
     Args:
         put_aside: takes an ended training from the top of the page; None where it is not there.
-        offer: its adapter, and whether it may answer; None when it was deleted.
+        why_not_offered: why its adapter cannot be asked; empty when it can.
     """
 
     cancel: Callable[[Training], None]
@@ -39,7 +37,7 @@ class Actions:
     ask: Callable[[Training], None]
     compare: Callable[[Training], None]
     put_aside: Callable[[Training], None] | None
-    offer: Callable[[Training], Offer | None]
+    why_not_offered: Callable[[Training], str]
 
 
 def card(training: Training, actions: Actions, said: str = "", *, has_heading: bool = True) -> None:
@@ -164,7 +162,8 @@ def _ended(training: Training) -> None:
     if training.report is None:
         if training.state == "cancelled":
             st.markdown("It was stopped before there was anything worth keeping.")
-        _charts(training)
+        if training.evaluations:
+            _charts(training)
         return
     _accuracies(training)
     findings = verdict(training.report, training.evaluations)
@@ -215,16 +214,12 @@ def _cost(training: Training) -> str:
 
 
 def _foot(training: Training, actions: Actions) -> None:
-    made = training.state == "done" or training.report is not None
-    found = actions.offer(training) if made else None
-    if found is not None and found.parity is not None and found.parity.passed:
-        st.markdown(f"{_TONES['good']} {_proof(found.parity)}")
     with st.container(key=f"training_foot_{training.id}", horizontal=True):
         if training.active:
             _cancel(training, actions)
             return
-        if made:
-            _adapter_buttons(training, found, actions)
+        if training.state == "done" or training.report is not None:
+            _adapter_buttons(training, actions)
         if training.resumable:
             _button(training, "Resume", "play_arrow", actions.resume, kind="primary")
         _button(training, "Remove from the list", "delete", actions.remove)
@@ -239,23 +234,12 @@ def _cancel(training: Training, actions: Actions) -> None:
     _button(training, label, "stop_circle", actions.cancel, kind="secondary")
 
 
-def _proof(parity: Parity) -> str:
-    """What the parity gate found, in a sentence."""
-    return (
-        f"What is served is what was trained: {parity.answers_equal} of {parity.answers} answers "
-        "are the same to the last token, and the probabilities differ by "
-        f"{parity.mean_logprob_difference:.2f} nats on average, as rounding does."
-    )
-
-
-def _adapter_buttons(training: Training, found: Offer | None, actions: Actions) -> None:
-    if found is None:
-        st.markdown(":orange[:material/warning: Its adapter was deleted.]", width="stretch")
-    elif found.state != "offered":
-        st.markdown(f":orange[:material/warning: {plain(found.reason)}]", width="stretch")
-    else:
-        _button(training, "Ask it", "forum", actions.ask, kind="primary")
-        _button(training, "Compare", "compare_arrows", actions.compare, kind="secondary")
+def _adapter_buttons(training: Training, actions: Actions) -> None:
+    if reason := actions.why_not_offered(training):
+        st.markdown(f":orange[:material/warning: {plain(reason)}]", width="stretch")
+        return
+    _button(training, "Ask it", "forum", actions.ask, kind="primary")
+    _button(training, "Compare", "compare_arrows", actions.compare, kind="secondary")
 
 
 def _button(
