@@ -215,6 +215,7 @@ def run_forget(options: argparse.Namespace, output: TextIO | None) -> Outcome:
 
 
 def run_train(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from bot.evidence.parity import read_parity
     from bot.tuning.adapters import adapter
     from bot.tuning.examples import read_examples
 
@@ -235,8 +236,13 @@ def run_train(options: argparse.Namespace, output: TextIO | None) -> Outcome:
         training = _trained(services.trainings, training_id)
         made = training.report is not None or training.state == "done"
         found = adapter(services.settings.adapters_dir, training.name) if made else None
-    shown = {**_training(training), "adapter": _adapter(found) if found else None}
-    return Outcome(shown, training.state == "done")
+        parity = read_parity(found.folder) if found else None
+    shown = {
+        **_training(training),
+        "adapter": _adapter(found) if found else None,
+        "not_offered": None if parity is None or parity.passed else parity.reason,
+    }
+    return Outcome(shown, training.state == "done" and parity is not None and parity.passed)
 
 
 def _run_curve(services: Services, options: argparse.Namespace) -> Outcome:

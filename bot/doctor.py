@@ -12,6 +12,7 @@ import asyncio
 import math
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -137,6 +138,7 @@ def examine(services: Services) -> Report:
         _check("embedder", services, _embedder),
         _check("knowledge", services, _knowledge),
         _check("adapters", services, _adapters),
+        _check("trainings", services, _trainings),
     )
     if not _runs_here(services):
         parts += (_check("main model", services, _main_model),)
@@ -313,6 +315,12 @@ def _adapters(services: Services) -> Part:
         detail = " ".join(one.reason for one in broken)
         return Part("adapters", "", str(folder), "failed", detail)
     return Part("adapters", "", str(folder), detail=names)
+
+
+def _trainings(services: Services) -> Part:
+    states = Counter(one.state for one in services.trainings.all())
+    detail = ", ".join(f"{count} {state}" for state, count in states.items()) or "none"
+    return Part("trainings", "", str(services.settings.data_dir / "trainings"), detail=detail)
 
 
 def _adapter_server(services: Services) -> Part:

@@ -310,14 +310,11 @@ class Services:
         Raises:
             TuningError: they are not here.
         """
-        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
-            with suppress(ModelError):
-                model = self.models.get(name)
-                if isinstance(model, EmbeddedModel) and model.identity == base_sha256:
-                    return model.weights.path
+        if model := self._model_of(base_sha256):
+            return model.weights.path
         raise TuningError(
             "The base weights that this training is for are not here.",
-            cure="Choose a model whose weights are on this machine.",
+            cure="Name them in TRIPTYCH_MODELS, or choose a model whose weights are.",
         )
 
     def retrieve(self, question: str, passages: int) -> Retrieval:
@@ -395,15 +392,21 @@ class Services:
     def _base_of(self, adapter_name: str) -> EmbeddedModel:
         """The model here that an adapter was made for."""
         found = read_adapter(self.settings.adapters_dir, adapter_name)
-        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
-            with suppress(ModelError):
-                model = self.models.get(name)
-                if isinstance(model, EmbeddedModel) and model.identity == found.base_sha256:
-                    return model
+        if model := self._model_of(found.base_sha256):
+            return model
         raise AdapterError(
             f"The adapter {adapter_name} was made for base weights that are not here.",
             cure="Name them in TRIPTYCH_MODELS, or train it again.",
         )
+
+    def _model_of(self, base_sha256: str) -> EmbeddedModel | None:
+        """The model here with those weights."""
+        for name in dict.fromkeys((EMBEDDED_NAME, *self.models.names())):
+            with suppress(ModelError):
+                model = self.models.get(name)
+                if isinstance(model, EmbeddedModel) and model.identity == base_sha256:
+                    return model
+        return None
 
     def default_adapter(self, model_name: str = "") -> str:
         """The adapter of a model (the main one unless another is named) that answers first: for

@@ -149,6 +149,8 @@ def show_trained(document: Document, output: TextIO) -> None:
         print(f"The training {document['id']} is {document['state']}: no adapter.", file=output)
     if report:
         print(_report(report), file=output)
+    if document["not_offered"]:
+        print(f"It does not answer yet: {one_line(document['not_offered'])}", file=output)
     if document["error"]:
         print(one_line(document["error"]), file=output)
     if document["resumable"]:

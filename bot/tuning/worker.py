@@ -134,7 +134,9 @@ class Worker:
         training.end(outcome)
         if not outcome.checked:
             self.look()
-            training.end(replace(outcome, checked=True, error=self._checked(training)))
+            refused = self._checked(training)
+            if not self._closing:  # or what it asked may be gone already
+                training.end(replace(outcome, checked=True, error=refused))
 
     def _run(self, training: TrainingFolder) -> Outcome:
         """Run its process to the end."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import streamlit as st
 
 from bot.errors import TriptychError
-from bot.evidence.parity import read_parity
+from bot.evidence.offers import Offer
 from bot.services import Services
 from bot.tuning.trainings import Training
 from bot.ui import places, state, training_form, training_words
@@ -112,7 +112,7 @@ def _actions(services: Services, put_aside: Callable[[Training], None] | None) -
         ask=_ask,
         compare=_compare,
         put_aside=put_aside,
-        why_not_offered=lambda training: _why_not_offered(services, training),
+        offer=lambda training: _offer(services, training),
     )
 
 
@@ -127,17 +127,9 @@ def _compare(training: Training) -> None:
     st.rerun()
 
 
-def _why_not_offered(services: Services, training: Training) -> str:
-    try:
-        if training.name in services.adapter_choices(services.trainee.name):
-            return ""
-    except TriptychError as error:
-        return str(error)
-    folder = services.settings.adapters_dir / training.name
-    if not folder.exists():
-        return "Its adapter was deleted."
-    found = read_parity(folder)
-    return found.reason if found is not None and found.reason else "Its adapter is not offered."
+def _offer(services: Services, training: Training) -> Offer | None:
+    """The adapter of a training's name, as it is now."""
+    return next((one for one in services.gate.offers() if one.name == training.name), None)
 
 
 def _say(training: Training, sentence: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from bot.evidence.offers import Offer
+from bot.evidence.parity import Parity
 from bot.tuning.trainings import Training
 from bot.ui import training_chart, training_words
 from bot.ui.text import plain
@@ -28,7 +30,7 @@ class Actions:
 
     Args:
         put_aside: takes an ended training from the top of the page; None where it is not there.
-        why_not_offered: why its adapter cannot be asked; empty when it can.
+        offer: its adapter, and whether it may answer; None when it was deleted.
     """
 
     cancel: Callable[[Training], None]
@@ -37,7 +39,7 @@ class Actions:
     ask: Callable[[Training], None]
     compare: Callable[[Training], None]
     put_aside: Callable[[Training], None] | None
-    why_not_offered: Callable[[Training], str]
+    offer: Callable[[Training], Offer | None]
 
 
 def card(training: Training, actions: Actions, said: str = "", *, has_heading: bool = True) -> None:
@@ -162,8 +164,7 @@ def _ended(training: Training) -> None:
     if training.report is None:
         if training.state == "cancelled":
             st.markdown("It was stopped before there was anything worth keeping.")
-        if training.evaluations:
-            _charts(training)
+        _charts(training)
         return
     _accuracies(training)
     findings = verdict(training.report, training.evaluations)
@@ -214,12 +215,16 @@ def _cost(training: Training) -> str:
 
 
 def _foot(training: Training, actions: Actions) -> None:
+    made = training.state == "done" or training.report is not None
+    found = actions.offer(training) if made else None
+    if found is not None and found.parity is not None and found.parity.passed:
+        st.markdown(f"{_TONES['good']} {_proof(found.parity)}")
     with st.container(key=f"training_foot_{training.id}", horizontal=True):
         if training.active:
             _cancel(training, actions)
             return
-        if training.state == "done" or training.report is not None:
-            _adapter_buttons(training, actions)
+        if made:
+            _adapter_buttons(training, found, actions)
         if training.resumable:
             _button(training, "Resume", "play_arrow", actions.resume, kind="primary")
         _button(training, "Remove from the list", "delete", actions.remove)
@@ -234,12 +239,23 @@ def _cancel(training: Training, actions: Actions) -> None:
     _button(training, label, "stop_circle", actions.cancel, kind="secondary")
 
 
-def _adapter_buttons(training: Training, actions: Actions) -> None:
-    if reason := actions.why_not_offered(training):
-        st.markdown(f":orange[:material/warning: {plain(reason)}]", width="stretch")
-        return
-    _button(training, "Ask it", "forum", actions.ask, kind="primary")
-    _button(training, "Compare", "compare_arrows", actions.compare, kind="secondary")
+def _proof(parity: Parity) -> str:
+    """What the parity gate found, in a sentence."""
+    return (
+        f"What is served is what was trained: {parity.answers_equal} of {parity.answers} answers "
+        "are the same to the last token, and the probabilities differ by "
+        f"{parity.mean_logprob_difference:.2f} nats on average, as rounding does."
+    )
+
+
+def _adapter_buttons(training: Training, found: Offer | None, actions: Actions) -> None:
+    if found is None:
+        st.markdown(":orange[:material/warning: Its adapter was deleted.]", width="stretch")
+    elif found.state != "offered":
+        st.markdown(f":orange[:material/warning: {plain(found.reason)}]", width="stretch")
+    else:
+        _button(training, "Ask it", "forum", actions.ask, kind="primary")
+        _button(training, "Compare", "compare_arrows", actions.compare, kind="secondary")
 
 
 def _button(

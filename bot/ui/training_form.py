@@ -279,6 +279,8 @@ def _minutes(services: Services, examples: Sequence[Example], recipe: TrainingRe
     found = services.trainings.estimate(examples, recipe)
     if found.error:
         return plain(found.error)
+    if found.seconds is None and services.trainings.current() is not None:
+        return "Its time is measured when no training runs"
     if found.seconds is None:
         st.session_state[_MEASURING] = True
         return "Its time is being measured …"

@@ -74,9 +74,13 @@ class House:
             self.trainings._worker.wait(0.05)
         raise AssertionError("it is being estimated for too long")
 
+    def until_it_runs(self, training_id: str) -> Training:
+        """The training, when it has told of a step."""
+        return self.until(training_id, lambda seen: bool(seen.steps))
+
     def running(self, training_id: str) -> psutil.Process:
         """The process of a training that has told of a step."""
-        self.until(training_id, lambda seen: bool(seen.steps))
+        self.until_it_runs(training_id)
         processes = psutil.Process().children(recursive=True)
         return next(one for one in processes if training_id in " ".join(one.cmdline()))
 

@@ -1,7 +1,8 @@
 """A training's process whose loop plays a script: the words of the first example's question.
 
 ``step`` tells of a step and saves a checkpoint; ``lost`` only tells of it, ``torn`` not even to
-the end of the line. ``wait`` waits for a file `go` beside the trainings, or for a cancellation.
+the end of the line. ``wait`` waits for a file `go` beside the trainings, or for a cancellation,
+to which ``deaf`` does not listen.
 The rest are ways to end badly, which do not happen again when the training is resumed.
 """
 
@@ -66,8 +67,9 @@ def train(
             os.kill(os.getpid(), signal.SIGKILL)
         elif word in FAILURES and first:
             raise FAILURES[word]
-        elif word == "wait":
-            while not (checkpoints.parent.parent / "go").exists() and not cancelled():
+        elif word in ("wait", "deaf"):
+            go = checkpoints.parent.parent / "go"
+            while not go.exists() and (word == "deaf" or not cancelled()):
                 time.sleep(0.01)
         if cancelled():
             break

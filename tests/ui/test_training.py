@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from bot.chat.prompts import system_prompt
 from bot.errors import TuningError
+from bot.evidence.offers import Offer
+from bot.evidence.parity import Parity
 from bot.messages import Message
 from bot.records.examples import create_set, example_sets
 from bot.settings import read_settings
@@ -77,6 +81,13 @@ def tab_over(tmp_path: Path) -> Iterator[Opens]:
             return page.run(), services
 
         yield open_tab
+
+
+def offer(services: ScriptedServices, state: str = "offered", reason: str = "") -> None:
+    """Let the gate have come to this about the adapter kilns."""
+    parity = Parity(passed=True, answers=16, answers_equal=16, mean_logprob_difference=0.12)
+    found = Offer("kilns", cast(Any, state), reason, parity=None if reason else parity)
+    vars(services)["gate"] = SimpleNamespace(offers=lambda: [found])
 
 
 def shown(page: AppTest) -> str:
@@ -265,16 +276,16 @@ def test_checking_cannot_be_stopped(tab_over: Opens) -> None:
 def test_a_training_that_ends_under_the_eyes_shows_its_verdict_in_its_place(
     tab_over: Opens,
 ) -> None:
-    page, services = tab_over(training("running", 100, id="1", name="pellworth"))
-    services.scripted_trainings.put(
-        training("done", STEPS, id="1", name="pellworth", report=REPORT)
-    )
+    page, services = tab_over(training("running", 100, id="1"))
+    offer(services)
+    services.scripted_trainings.put(training("done", STEPS, id="1", report=REPORT))
     page.run()
     assert "It learnt 97 %" in shown(page)
     assert "overfitting" in shown(page)
     assert "Learnt phrasings: 97 %" in shown(page)
     assert "Unseen phrasings: 91 %" in shown(page)
     assert "Unrelated answers kept: 98 %" in shown(page)
+    assert "16 of 16 answers are the same" in shown(page)
     assert {"Ask it", "Compare"} <= buttons(page)
     press(page, "Put aside")
     assert "It learnt" not in shown(page)
@@ -290,10 +301,13 @@ def test_folds_come_with_their_spread(tab_over: Opens) -> None:
 
 
 def test_an_adapter_that_is_not_served_says_why(tab_over: Opens) -> None:
-    page, services = tab_over(training("running", 100, id="1", name="gone"))
-    services.scripted_trainings.put(training("done", STEPS, id="1", name="gone", report=REPORT))
+    page, services = tab_over(training("running", 100, id="1"))
+    services.scripted_trainings.put(training("done", STEPS, id="1", report=REPORT))
     page.run()
     assert "Its adapter was deleted" in shown(page)
+    offer(services, "refused", "3 of 16 answers differ from what was trained.")
+    page.run()
+    assert "3 of 16 answers differ" in shown(page)
     assert "Ask it" not in buttons(page)
 
 
