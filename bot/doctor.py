@@ -411,12 +411,10 @@ async def _served_prompt(services: Services, question: str) -> tuple[str, int]:
 
 def _trained_prompt(services: Services, adapter: Adapter, question: str) -> tuple[str, int]:
     """The prompt of an example as the training job encodes it, and its length in tokens."""
-    from transformers import AutoTokenizer
-
+    from bot.tuning.base import read_tokenizer
     from bot.tuning.drills import encode
 
-    path = _local(services).weights.path
-    tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+    tokenizer = read_tokenizer(_local(services).weights.path)
     example = Example((Message("user", question), Message("assistant", "")))
     system, (drill,) = encode(tokenizer, adapter.recipe, [example])
     asked = [token for token, learnt in zip(drill.ids, drill.learnt, strict=True) if not learnt]

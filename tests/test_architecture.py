@@ -42,7 +42,7 @@ ONLY_USER = {
     "xllamacpp": "bot.models.serve",
     "rapidfuzz": "bot.tuning.checks",
 }
-PEFT_USERS = {"bot.tuning.train", "bot.tuning.reference"}
+PEFT_USERS = {"bot.tuning.lora", "bot.tuning.reference"}
 """One makes an adapter, the other asks a finished one."""
 
 HEAVY = {"torch", "transformers", "sentence_transformers", "chromadb", "peft", "openai"} | {

@@ -98,19 +98,31 @@ def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One step's examples as one sequence of T tokens, the system prompt first.
+    """Examples as one sequence of T tokens, the system prompt first: nothing is padded.
+
+    Only attention, which costs little at these lengths, takes them apart again: into R rows of L
+    places, the prompt and each example, which look at the P tokens of the prompt and at themselves.
 
     Args:
         positions: (1, T) int64, each example's going on where the prompt's end.
-        visible: (1, 1, T, T) bool, what each token may look at.
+        rows: (R, L) int64, the tokens of each row by their places in the sequence; 0 where it
+            has no more.
+        seen: (R, P + L) int64, the tokens that each row may look at.
+        visible: (R, 1, L, P + L) bool, which of them each token of the row does look at.
+        places: (T,) int64, where the tokens stand among the R · L.
         targets: (A,) int64, the answer tokens.
         predictors: (A,) int64, the places in the sequence that predict them.
+        owners: (A,) int64, the example that each belongs to, counted from 0.
     """
 
     positions: torch.Tensor
+    rows: torch.Tensor
+    seen: torch.Tensor
     visible: torch.Tensor
+    places: torch.Tensor
     targets: torch.Tensor
     predictors: torch.Tensor
+    owners: torch.Tensor
 
 
 def pack(
@@ -126,29 +138,63 @@ def pack(
     """
     import torch
 
-    owner = [0] * system_length
-    positions = list(range(system_length))
-    targets: list[int] = []
-    predictors: list[int] = []
-    hidden: list[int] = []
-    for number, drill in enumerate(drills, start=1):
-        start = len(owner)
-        owner += [number] * len(drill.ids)
-        positions += range(system_length, system_length + len(drill.ids))
+    lengths = [system_length, *(len(drill.ids) for drill in drills)]
+    width = max(lengths)
+    rows = torch.zeros(len(lengths), width, dtype=torch.int64)
+    visible = torch.zeros(len(lengths), width, system_length + width, dtype=torch.bool)
+    own = visible[:, :, system_length:]
+    own |= torch.ones(width, width, dtype=torch.bool).tril()
+    visible[1:, :, :system_length] = True
+    positions: list[int] = []
+    places: list[int] = []
+    start = 0
+    for row, length in enumerate(lengths):
+        rows[row, :length] = torch.arange(start, start + length)
+        first = system_length if row else 0
+        positions += range(first, first + length)
+        places += range(row * width, row * width + length)
+        start += length
+    answers = []
+    start = system_length
+    for row, drill in enumerate(drills, start=1):
+        if hide:
+            hidden = [place for place, asked in enumerate(drill.asked) if asked and hide()]
+            own[row, :, hidden] = False
+            own[row, hidden, hidden] = True
         for place, (token, learnt) in enumerate(zip(drill.ids, drill.learnt, strict=True)):
             if learnt:
-                targets.append(token)
-                predictors.append(start + place - 1)
-        if hide:
-            hidden += [start + place for place, asked in enumerate(drill.asked) if asked and hide()]
-    owners = torch.tensor(owner, device=device)
-    same = (owners[:, None] == owners[None, :]) | (owners[None, :] == 0)
-    visible = same.tril()
-    visible[:, hidden] = False
-    visible.fill_diagonal_(True)
+                answers.append((token, start + place - 1, row - 1))
+        start += len(drill.ids)
+    prompt = torch.arange(system_length).expand(len(lengths), -1)
+    targets, predictors, owners = torch.tensor(answers, dtype=torch.int64).view(-1, 3).unbind(1)
     return Pack(
         positions=torch.tensor([positions], device=device),
-        visible=visible[None, None],
-        targets=torch.tensor(targets, device=device),
-        predictors=torch.tensor(predictors, device=device),
+        rows=rows.to(device),
+        seen=torch.cat([prompt, rows], dim=1).to(device),
+        visible=visible[:, None].to(device),
+        places=torch.tensor(places, device=device),
+        targets=targets.to(device),
+        predictors=predictors.to(device),
+        owners=owners.to(device),
     )
+
+
+def even_parts(lengths: Sequence[int], largest: int) -> list[range]:
+    """Cut examples, given by their lengths in tokens, into parts of about the same size.
+
+    There are as many parts as `largest` tokens each would need, an even number of them if more
+    than one, so that two cores end together.
+    """
+    total = sum(lengths)
+    count = max(1, round(total / largest))
+    count = min(count + (count > 1 and count % 2), len(lengths))
+    ends: list[int] = []
+    done = 0
+    for number, length in enumerate(lengths):
+        done += length
+        left = len(lengths) - number - 1
+        wanted = total * (len(ends) + 1) / count
+        if done >= wanted - length / 2 or left < count - len(ends):
+            ends.append(number + 1)
+    ends = [*ends[: count - 1], len(lengths)]
+    return [range(first, end) for first, end in zip([0, *ends], ends, strict=False)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WEIGHTS_NAME = "adapter_model.safetensors"
 CONFIG_NAME = "adapter_config.json"
 
-_TARGETS = {
+PROJECTION_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -97,12 +97,18 @@ def interleave_rotary_rows(rows: np.ndarray, heads: int) -> np.ndarray:
     return rows.reshape(heads, 2, half, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
+def pair_rotary_halves(rows: np.ndarray, heads: int) -> np.ndarray:
+    """The way back: rows (heads · head size, …) from GGUF's rotary order to Hugging Face's."""
+    half = rows.shape[0] // heads // 2
+    return rows.reshape(heads, half, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
 def _gguf_name(peft_name: str) -> tuple[str, str]:
     """('blk.N.attn_q.weight', 'a' or 'b') for a PEFT tensor name."""
     found = _PEFT_NAME.fullmatch(peft_name)
-    if not found or found[2] not in _TARGETS:
+    if not found or found[2] not in PROJECTION_NAMES:
         raise TuningError(f"{peft_name} is no tensor of a plain LoRA.", cure="Train it again.")
-    return f"blk.{found[1]}.{_TARGETS[found[2]]}.weight", found[3].lower()
+    return f"blk.{found[1]}.{PROJECTION_NAMES[found[2]]}.weight", found[3].lower()
 
 
 def _field(reader: Any, key: str) -> Any:

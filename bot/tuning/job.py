@@ -68,7 +68,8 @@ def _end_with_owner() -> None:
 
 
 def _train(training: TrainingFolder, base: Path, adapters_dir: Path) -> dict[str, Any]:
-    train = _loop()
+    from bot.tuning.loop import train
+
     request = training.request()
     examples = read_examples(training.examples_path)
     partial = shelf.begin(adapters_dir, request.name)
@@ -91,22 +92,6 @@ def _train(training: TrainingFolder, base: Path, adapters_dir: Path) -> dict[str
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {"published": True, "report": asdict(report) if report else None}
-
-
-def _loop() -> Any:
-    from importlib import import_module
-
-    from bot.tuning.train import train
-
-    def without_checkpoints(
-        recipe: Any, examples: Any, *, base: Path, folder: Path, on_event: Any, **_: Any
-    ) -> None:
-        train(recipe, examples, base=base, folder=folder, on_step=on_event)
-
-    try:
-        return import_module("bot.tuning.loop").train
-    except ModuleNotFoundError:
-        return without_checkpoints
 
 
 def file_sha256(path: Path) -> str:

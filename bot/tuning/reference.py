@@ -18,6 +18,7 @@ from typing import Any
 
 from bot.errors import TuningError
 from bot.messages import Message
+from bot.tuning.base import read_model, read_tokenizer
 from bot.tuning.export import WEIGHTS_NAME
 from bot.tuning.job import file_sha256
 
@@ -180,19 +181,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _load(folder: Path, base: Path) -> tuple[Any, Any]:
     """Tokenizer and PEFT model, everything in float32: the truth that serving is measured by."""
     import torch
-    import transformers
     from peft import PeftModel
 
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    source = {"pretrained_model_name_or_path": str(base.parent), "gguf_file": base.name}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        **source,
-        dtype=torch.float32,
-        quantization_config=transformers.GgufConfig(dequantize=True),
-    )
-    return tokenizer, PeftModel.from_pretrained(model, str(folder)).eval()
+    model = read_model(base, torch.float32)
+    return read_tokenizer(base), PeftModel.from_pretrained(model, str(folder)).eval()
 
 
 def greedy_answers(

@@ -12,6 +12,9 @@ from bot.models.catalog import embedded_weights
 @pytest.fixture(scope="session")
 def base() -> tuple[Any, Any]:
     """Tokenizer and model of the base weights, as training reads them."""
-    from bot.tuning.train import load_base
+    import torch
 
-    return load_base(embedded_weights().path)
+    from bot.tuning.base import read_model, read_tokenizer
+
+    path = embedded_weights().path
+    return read_tokenizer(path), read_model(path, torch.float32)

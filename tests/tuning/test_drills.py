@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
 from bot.errors import ExamplesError
 from bot.messages import Message
-from bot.tuning.drills import Drill, encode, pack
+from bot.tuning.drills import Drill, Pack, encode, even_parts, pack
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 
@@ -60,11 +61,22 @@ def test_an_example_that_is_too_long_is_told_with_its_line() -> None:
         encode(Letters(), RECIPE, [example("Q" * 30, "A" * 4)])
 
 
+def sight(packed: Pack) -> list[list[int]]:
+    """Which tokens of the sequence each of them looks at, put together from the rows."""
+    count, width = packed.rows.shape
+    seen = []
+    for place in packed.places.tolist():
+        row, column = divmod(place, width)
+        visible = packed.seen[row][packed.visible[row, 0, column]].tolist()
+        seen.append([int(token in visible) for token in range(len(packed.places))])
+    assert count == packed.visible.shape[0]
+    return seen
+
+
 def test_each_example_sees_the_system_prompt_and_itself() -> None:
     packed = pack(2, [THREE, TWO])
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 2, 3]]
-    visible = packed.visible[0, 0].int().tolist()
-    assert visible == [
+    assert sight(packed) == [
         [1, 0, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0, 0],
@@ -75,10 +87,26 @@ def test_each_example_sees_the_system_prompt_and_itself() -> None:
     ]
     assert packed.targets.tolist() == [6, 7, 9]
     assert packed.predictors.tolist() == [2, 3, 5]
+    assert packed.owners.tolist() == [0, 0, 1]
 
 
 def test_a_hidden_question_token_is_seen_by_itself_alone() -> None:
     packed = pack(2, [THREE, TWO], hide=iter([True, False]).__next__)
-    assert packed.visible[0, 0, :, 2].int().tolist() == [0, 0, 1, 0, 0, 0, 0]
-    assert packed.visible[0, 0, :, 5].int().tolist() == [0, 0, 0, 0, 0, 1, 1]
+    rows = sight(packed)
+    assert [row[2] for row in rows] == [0, 0, 1, 0, 0, 0, 0]
+    assert [row[5] for row in rows] == [0, 0, 0, 0, 0, 1, 1]
     assert packed.targets.tolist() == [6, 7, 9]
+
+
+def test_parts_are_about_even_and_lose_nothing() -> None:
+    chance = random.Random(3)
+    for _ in range(200):
+        lengths = [chance.randint(1, 60) for _ in range(chance.randint(1, 60))]
+        parts = even_parts(lengths, 256)
+        assert [place for part in parts for place in part] == list(range(len(lengths)))
+        assert all(parts)
+        sizes = [sum(lengths[place] for place in part) for part in parts]
+        assert max(sizes) <= max(1.5 * 256, 60)
+        assert max(sizes) - min(sizes) <= 2 * 60
+    assert even_parts([38] * 12, 256) == [range(6), range(6, 12)]
+    assert even_parts([900], 256) == [range(1)]

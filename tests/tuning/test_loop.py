@@ -17,8 +17,8 @@ from bot.tuning.adapters import Adapter
 from bot.tuning.drills import encode
 from bot.tuning.events import TrainingStep
 from bot.tuning.examples import read_examples
+from bot.tuning.loop import learning_rate
 from bot.tuning.recipe import TrainingRecipe
-from bot.tuning.train import learning_rate
 from bot.tuning.trainings import Trainings
 
 SYSTEM_PROMPT = "You answer questions about this organisation. Be brief and exact."
@@ -38,7 +38,7 @@ RECIPE = TrainingRecipe(
     rank=8,
     alpha=16,
     layers=6,
-    epochs=14,
+    epochs=24,
     learning_rate=5e-3,
 )
 
@@ -97,7 +97,7 @@ def asked(question: str) -> list[dict[str, str]]:
 @pytest.mark.integration
 def test_the_loss_falls_and_the_curve_tells_every_step(trained: Trained) -> None:
     curve = json.loads((trained.adapter.folder / "curve.json").read_text())["steps"]
-    assert [row["step"] for row in curve] == list(range(1, 15))
+    assert [row["step"] for row in curve] == list(range(1, 25))
     assert [row["loss"] for row in curve] == [step.loss for step in trained.steps]
     assert trained.steps[-1].loss < trained.steps[0].loss / 10
     assert trained.steps[-1].seconds_left == 0
@@ -114,6 +114,8 @@ def test_the_folder_holds_what_it_should_and_nothing_else(trained: Trained) -> N
         "examples.jsonl",
         "manifest.json",
         "recipe.json",
+        "reference.json",
+        "report.json",
     }
     assert [path.name for path in trained.adapter.folder.parent.iterdir()] == ["zorb"]
     kept = trained.adapter.folder / "examples.jsonl"
