@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("streamlit", "xllamacpp", "chromadb", "torch", "sentence-transformers")
+PACKAGES = ("streamlit", "xllamacpp", "chromadb", "torch")
 
 
 def describe() -> dict[str, object]:

@@ -124,7 +124,7 @@ def _interruptible() -> Iterator[Event]:
 
 def _quieten() -> None:
     log_on_one_line("%(name)s: %(message)s")
-    for chatty in ("httpx", "httpx2", "chromadb", "sentence_transformers", "transformers"):
+    for chatty in ("httpx", "httpx2", "chromadb", "transformers"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
 

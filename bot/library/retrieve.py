@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,10 @@ DENSE_WEIGHT = 0.5
 WORDS_WEIGHT = 0.3
 ON_TOPIC_CLOSENESS = 0.58
 EVIDENCE_PASSAGES = 3
-LIKELY_SENTENCES = 4
+LIKELY_SENTENCES = (4, 3, 2)
+"""How many sentences are embedded of the best passage, of the second, and of each after it."""
+
+LIKELY_SHARE = 0.5
 _SMALLEST_POOL = 20
 
 
@@ -185,7 +189,8 @@ def _quotes(
     """For each passage, its sentence closest to the question with the ones before and after, and
     the cosine of that sentence."""
     split_up = [sentences(passage.text) for passage in passages]
-    likely = [_likely(words, some) for some in split_up]
+    most = (*LIKELY_SENTENCES, *repeat(LIKELY_SENTENCES[-1], len(passages)))
+    likely = [_likely(words, some, limit) for some, limit in zip(split_up, most, strict=False)]
     texts = [some[n] for some, numbers in zip(split_up, likely, strict=True) for n in numbers]
     cosines = library.embedder.embed_again(texts) @ vector
     quotes = []
@@ -199,12 +204,12 @@ def _quotes(
     return quotes, best_cosines
 
 
-def _likely(words: Ranking, some: Sequence[str]) -> list[int]:
-    """Which sentences are worth embedding: those that share the weightiest words with the query,
-    as most of the time of a search goes into this."""
+def _likely(words: Ranking, some: Sequence[str], limit: int) -> list[int]:
+    """Which sentences are worth embedding, as most of the time of a search goes into this: those
+    with the weightiest words of the query, unless another has more than twice their weight."""
     weights = [words.weight_in(sentence) for sentence in some]
-    order = sorted(range(len(some)), key=lambda n: -weights[n])
-    return sorted(order[:LIKELY_SENTENCES])
+    order = sorted(range(len(some)), key=lambda n: -weights[n])[:limit]
+    return sorted(n for n in order if weights[n] >= LIKELY_SHARE * weights[order[0]])
 
 
 def _closeness(words: Ranking, found: Sequence[_Found], sentence_cosines: Sequence[float]) -> float:
