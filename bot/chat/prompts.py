@@ -81,6 +81,29 @@ def messages(
     return tuple(Message(message.role, _harmless(message.content)) for message in said)
 
 
+def draft_question(statement: str, opening: str) -> tuple[Message, ...]:
+    """The messages that ask for a question to which a statement is the answer, for a model that
+    is shown how and only continues the question's opening.
+
+    Raises:
+        PromptError: a template is missing or broken.
+    """
+    said = [Message("system", _render("draft_question.txt.j2"))]
+    for turn in _read_examples(TEMPLATES / "draft_questions.json"):
+        said += [Message("user", turn.question), Message("assistant", turn.answer)]
+    return (*said, Message("user", _harmless(statement)), Message("assistant", opening))
+
+
+def draft_pairs(passage: Passage, most: int) -> tuple[Message, ...]:
+    """The messages that ask for questions about a passage, with their answers, as JSON.
+
+    Raises:
+        PromptError: a template is missing or broken.
+    """
+    asked = _render("draft_pairs.txt.j2", passage=passage, most=most)
+    return (Message("user", _harmless(asked)),)
+
+
 def without_control_tokens(text: str) -> str:
     """The text with every control token of a chat template broken up, readable as before.
 

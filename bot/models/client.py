@@ -10,7 +10,7 @@ import asyncio
 import math
 import re
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -127,6 +127,7 @@ async def stream(
     *,
     timeout_seconds: float,
     reuse_prompt: bool = False,
+    schema: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[Delta | Completion]:
     """Generate an answer: deltas as they come, then one completion.
 
@@ -141,6 +142,8 @@ async def stream(
         reuse_prompt: let the embedded server keep what it computed for an earlier prompt with
             the same beginning. A long conversation is answered sooner, but the answer is not
             reproducible to the last bit, and so now and then not to the word.
+        schema: the JSON schema that the answer follows, where the server knows how to see to it;
+            elsewhere the messages have to ask for it.
 
     Raises:
         ModelError: see `bot.errors` for which.
@@ -151,7 +154,7 @@ async def stream(
 
         speaking = providers.stream(endpoint, messages, sampling, timeout_seconds=timeout_seconds)
     else:
-        speaking = _spoken(endpoint, messages, sampling, timeout_seconds, reuse_prompt)
+        speaking = _spoken(endpoint, messages, sampling, timeout_seconds, reuse_prompt, schema)
     async with aclosing(speaking):
         try:
             async for one in speaking:
@@ -175,13 +178,14 @@ async def _spoken(
     sampling: Sampling,
     timeout_seconds: float,
     reuse_prompt: bool,
+    schema: Mapping[str, Any] | None,
 ) -> AsyncGenerator[Delta | Completion]:
     """What a server that speaks the protocol answers."""
     answer = Answer(sampling.max_tokens)
     patience = Patience(timeout_seconds)
     with _translated(endpoint, answer, patience):
         client = await _client(endpoint)
-        request = {
+        request: dict[str, Any] = {
             "model": endpoint.model,
             "messages": _wire(messages),
             "max_tokens": sampling.max_tokens,
@@ -192,6 +196,9 @@ async def _spoken(
             "timeout": _timeout(timeout_seconds),
             "extra_body": {"cache_prompt": True} if reuse_prompt and endpoint.counts else None,
         }
+        if schema is not None:
+            wanted = {"name": "answer", "schema": dict(schema), "strict": True}
+            request["response_format"] = {"type": "json_schema", "json_schema": wanted}
         create = client.chat.completions.with_streaming_response.create
         dialect = dialect_of(endpoint.base_url, endpoint.model)
         async with AsyncExitStack() as held:

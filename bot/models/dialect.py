@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 
 from bot.models.prices import OPENAI_HOST
 
-_OPTIONAL = ("max_completion_tokens", "max_tokens", "seed", "stream_options", "temperature")
+_OPTIONAL = (
+    *("max_completion_tokens", "max_tokens", "response_format", "seed", "stream_options"),
+    "temperature",
+)
 _COMPLAINT = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|not permitted|extra", re.IGNORECASE
 )

@@ -19,7 +19,7 @@ from bot.records.examples import (
 from bot.services import Services
 from bot.tuning.examples import Example, as_csv, as_json_lines, read_examples
 from bot.tuning.sets import add_examples, approved_examples
-from bot.ui import example_check, example_table, example_upload, state
+from bot.ui import example_check, example_drafts, example_table, example_upload, state
 from bot.ui.library_work import counted
 from bot.ui.text import plain
 
@@ -31,7 +31,7 @@ SAMPLE_NAME = "Pellworth sample"
 STYLE_SHEET = Path(__file__).with_name("examples.css")
 
 _DIALOG = "_examples_dialog"
-_ROWS, _CHECK = "Rows", "Check"
+_ROWS, _DRAFTS, _CHECK = "Rows", "Drafts", "Check"
 
 
 def tab(services: Services) -> None:
@@ -143,7 +143,7 @@ def _load_sample(services: Services) -> None:
 def _set(services: Services, chosen: ExampleSet) -> None:
     view = st.segmented_control(
         "View",
-        [_ROWS, _CHECK],
+        [_ROWS, _DRAFTS, _CHECK],
         key=VIEW,
         default=_ROWS,
         required=True,
@@ -153,8 +153,11 @@ def _set(services: Services, chosen: ExampleSet) -> None:
     if view == _CHECK:
         example_check.show(services, chosen)
         return
+    if view == _DRAFTS:
+        example_drafts.show(services, chosen)
+        return
     if not chosen.approved:
-        st.caption("Type examples into the table, or add some from a file.")
+        st.caption("Type examples into the table, add some from a file, or let a model draft some.")
     example_table.show(services, chosen)
     example_upload.show(services, chosen)
     if chosen.approved:

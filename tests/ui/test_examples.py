@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from bot.library.split import Passage
 from bot.messages import Message
+from bot.records.documents import StoredDocument, StoredPassage, save_document, save_passages
 from bot.records.examples import (
     NewRow,
     add_rows,
@@ -22,10 +24,21 @@ from bot.records.examples import (
 )
 from bot.services import Services
 from bot.settings import read_settings
-from bot.testing import ScriptedModel
+from bot.testing import Gate, Reply, ScriptedModel
 from bot.tuning.sets import approved_examples
-from bot.ui import state
+from bot.ui import example_drafts, state
 from tests.scripted_services import scripted_services
+
+DOCUMENT = StoredDocument(
+    name="rules.md",
+    sha256="s",
+    title="Rules",
+    kind="md",
+    size_bytes=7,
+    modified_ns=1,
+    layout="1",
+    status="ready",
+)
 
 
 def show_tab(services) -> None:  # type: ignore[no-untyped-def]
@@ -38,7 +51,7 @@ def show_tab(services) -> None:  # type: ignore[no-untyped-def]
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
     with ExitStack() as stack:
-        model = stack.enter_context(ScriptedModel())
+        model = stack.enter_context(ScriptedModel(always=Reply(" the ring cost?")))
         settings = read_settings(data_dir=tmp_path / "data", knowledge_dir=tmp_path / "docs")
         made = scripted_services(settings, model)
         stack.callback(made.close)
@@ -214,3 +227,69 @@ def test_problems_are_listed_with_a_way_to_mend_them(services: Services) -> None
     page.segmented_control(key="examples_view").set_value("Rows").run()
     assert list(page.data_editor[0].value["Question"]) == ["Where is it?", "What does it cost?"]
     assert not page.exception
+
+
+def drafted(services: Services, *pairs: tuple[str, str]) -> tuple[str, list[str]]:
+    set_id = create_set(services.engine, "Drafts")
+    chats = [(Message("user", asked), Message("assistant", said)) for asked, said in pairs]
+    rows = [NewRow(chat, "draft", "draft", "rules.md") for chat in chats]
+    return set_id, add_rows(services.engine, set_id, rows)
+
+
+def test_drafts_are_approved_mended_or_discarded(services: Services) -> None:
+    set_id, (first, second, third) = drafted(services, ("a", "1"), ("b", "2"), ("c", "3"))
+    page = opened(services)
+    page.segmented_control(key="examples_view").set_value("Drafts").run()
+    assert "3 drafts" in said(page)
+    page.text_input(key=f"examples_draft_question_{second}").input("B?")
+    page.button(key=f"examples_approve_{second}").click().run()
+    page.text_area(key=f"examples_draft_answer_{third}").input(" ")
+    page.button(key=f"examples_approve_{third}").click().run()
+    assert stored(services, set_id) == [("B?", "2")]
+    page.button(key=f"examples_discard_{first}").click().run()
+    page.text_area(key=f"examples_draft_answer_{third}").input("33")
+    page.button(key="examples_approve_all").click().run()
+    assert stored(services, set_id) == [("B?", "2"), ("c", "33")]
+    assert example_rows(services.engine, set_id, "draft") == []
+    assert not page.exception
+
+
+def test_a_model_drafts_from_a_document_until_it_is_cancelled(services: Services) -> None:
+    save_document(services.engine, DOCUMENT)
+    save_passages(
+        services.engine,
+        [StoredPassage("s-0", "s", "rules.md", "Rules", "", None, 0, "The ring costs £15.")],
+    )
+    set_id, _ = drafted(services)
+    page = opened(services)
+    page.segmented_control(key="examples_view").set_value("Drafts").run()
+    page.button(key="examples_draft").click().run()
+    work = example_drafts.draftings().of(set_id)
+    assert work is not None
+    work.wait(20)
+    page.run()
+    assert (work.active, work.error) == (False, "")
+    (row,) = example_rows(services.engine, set_id, "draft")
+    assert row.messages[0].content == "How much does the ring cost?"
+    assert row.document == "rules.md"
+    assert approved_examples(services.engine, set_id) == [], "nobody has approved it"
+    assert "1 draft" in said(page)
+
+
+def test_a_cancelled_drafting_keeps_what_it_drafted(services: Services) -> None:
+    set_id, _ = drafted(services)
+    work = example_drafts.draftings().claim(set_id, "rules.md", 5)
+    assert work is not None
+    assert example_drafts.draftings().claim(set_id, "rules.md", 5) is None, "one at a time"
+    gate = Gate()
+    script = [Reply(" the ring cost?"), Reply(" the lid cost?", gate=gate)]
+    with ScriptedModel(script) as model:
+        text = "The ring costs £15. The lid costs £19."
+        passage = Passage("s-0", "rules.md", "Rules", "", None, 0, text)
+        work.begin(services.engine, model, [passage], 20)
+        assert gate.reached.wait(20)
+        work.cancel()
+        work.wait(20)
+        gate.release()
+    assert (work.active, work.error, work.drafted) == (False, "", 1)
+    assert len(example_rows(services.engine, set_id, "draft")) == 1
