@@ -137,7 +137,8 @@ def suffer(home: Home, seed: int, count: int, pipe: Connection, log: Path, defec
     worker = Worker(services, chance, lambda *said: pipe.send(said))
     for deed in (worker.upload, worker.put_file, worker.ask, worker.train):
         deed()
-    deeds = (worker.upload, worker.put_file, worker.ask, worker.vote, worker.rename, worker.train)
+    deeds = (worker.upload, worker.put_file, worker.train_in_folder, worker.ask, worker.vote)
+    deeds += (worker.rename, worker.train)
     for number in range(count):
         deed = deeds[number % len(deeds)]
         left = chance.choice(LEFT_BYTES)

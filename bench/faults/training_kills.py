@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from bench.faults.home import Home
-from bench.faults.worker import prepare
+from bench.faults.worker import let_through, prepare
 from bot.chat.columns import Options
 from bot.messages import Message
 from bot.models.catalog import EMBEDDED_SHA256, embedded_weights
@@ -49,7 +49,7 @@ def suffer(home: Home, seed: int, count: int, pipe: Connection, log: Path) -> No
     prepare(log, "")
     chance = random.Random(seed)
     services = home.open()
-    trainings = services.trainings
+    trainings = _trainings(home.data_dir / "trainings", home.adapters_dir)
     began = time.monotonic()
     first = trainings.wait(trainings.submit(_examples(), RECIPE, NAME), PATIENCE_SECONDS)
     longest_seconds = time.monotonic() - began
@@ -66,7 +66,17 @@ def suffer(home: Home, seed: int, count: int, pipe: Connection, log: Path) -> No
             pipe.send(("problem", f"{title}: another adapter came out than without the kill"))
         before = now
         pipe.send(("tried", ""))
+    trainings.close()
     services.close()
+
+
+def _trainings(folder: Path, adapters_dir: Path) -> Trainings:
+    return Trainings(
+        folder,
+        adapters_dir,
+        base=lambda _: embedded_weights().path,
+        check=lambda name: let_through(adapters_dir, name),
+    )
 
 
 def _examples() -> list[Example]:
@@ -121,6 +131,7 @@ def _faults_of(services: Services, before: Adapter) -> Iterator[str]:
     if left := [path.name for path in adapters_dir.glob(".*")]:
         yield f"{', '.join(left)} was left behind"
     now = shelf.adapter(adapters_dir, NAME)
+    let_through(adapters_dir, NAME)
     if now.sha256 != before.sha256 and now.created_at < before.created_at:
         yield "the adapter is another one"
     turn = services.chat.ask(services.chat.create(), "How hot?", ["adapter"], _OPTIONS)
@@ -138,9 +149,7 @@ _OPTIONS = Options(4, 0.0, 7, 1, NAME, models=("embedded",))
 
 def main(folder: Path, adapters_dir: Path) -> int:
     """Train as a person does; what fails is said in words."""
-    trainings = Trainings(
-        folder, adapters_dir, base=lambda _: embedded_weights().path, check=lambda _: None
-    )
+    trainings = _trainings(folder, adapters_dir)
     training = trainings.wait(trainings.submit(_examples(), RECIPE, NAME), PATIENCE_SECONDS)
     sys.stderr.write(f"in words: {training.state} {training.error}\n")
     return int(training.state != "done")

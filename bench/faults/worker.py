@@ -9,6 +9,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 from uuid import uuid4
@@ -18,16 +19,23 @@ from bench.faults.home import Home
 from bench.faults.ledger import Key, recall
 from bot.chat.columns import Options
 from bot.chat.live import LiveTurn
-from bot.errors import TriptychError
+from bot.errors import TriptychError, TuningError
+from bot.evidence.parity import Parity, write_parity
 from bot.library.ingest import Ingested, add_uploads, forget, sync_folder
+from bot.messages import Message
 from bot.models.catalog import EMBEDDED_SHA256
 from bot.services import Services
 from bot.tuning import adapters as shelf
+from bot.tuning.examples import Example
 from bot.tuning.job import unwritten
 from bot.tuning.recipe import TrainingRecipe
+from bot.tuning.trainings import Trainings
 
 MOST_DOCUMENTS = 6
 MOST_CONVERSATIONS = 6
+EXAMPLES = [Example((Message("user", "How hot?"), Message("assistant", "1,300 °C.")))]
+RECIPE = TrainingRecipe(system_prompt="Be brief.", base_sha256=EMBEDDED_SHA256)
+PATIENCE_SECONDS = 60.0
 WORDS = tuple(f"{clay}{number}" for clay in ("kiln", "cone", "glaze") for number in range(9))
 
 
@@ -156,6 +164,20 @@ class Worker:
             raise unwritten(error) from error
         self.tell("done", key, sha256)
 
+    def train_in_folder(self) -> None:
+        """Train as the page does, with a loop that only writes; one that failed is resumed."""
+        with closing(small_trainings(self.services)) as trainings:
+            known = [one for one in trainings.all() if one.resumable]
+            if known:
+                training_id = known[0].id
+                trainings.resume(training_id)
+            else:
+                training_id = trainings.submit(EXAMPLES, RECIPE, "small")
+            ended = trainings.wait(training_id, PATIENCE_SECONDS)
+            if ended.state != "done":
+                raise TuningError(f"{ended.state}: {ended.error}")
+            trainings.remove(training_id)
+
     def _content(self) -> str:
         parts = [f"# {uuid4().hex[:8]}\n"]
         for number in range(self.chance.randint(1, 8)):
@@ -163,13 +185,33 @@ class Worker:
         return "\n".join(parts)
 
 
+def small_trainings(services: Services) -> Trainings:
+    """Trainings in the folder of the services, whose loop only writes."""
+    settings = services.settings
+    return Trainings(
+        settings.data_dir / "trainings",
+        settings.adapters_dir,
+        base=lambda _: settings.data_dir,
+        check=lambda _: None,
+        job=(sys.executable, "-m", "bench.faults.small_training"),
+    )
+
+
 def make_adapter(adapters_dir: Path, name: str, weights: bytes) -> None:
     """The steps by which a training puts an adapter in its place."""
     partial = shelf.begin(adapters_dir, name)
-    TrainingRecipe(system_prompt="Be brief.", base_sha256=EMBEDDED_SHA256).save(partial)
+    RECIPE.save(partial)
     (partial / shelf.GGUF_NAME).write_bytes(weights)
     shelf.write_manifest(partial, {"created_at": "2026-01-02T03:04:05+00:00"})
     shelf.publish(partial, adapters_dir, name)
+    let_through(adapters_dir, name)
+
+
+def let_through(adapters_dir: Path, name: str) -> None:
+    """Have an adapter offered: the gate, which takes its time, is not what is tested here."""
+    found = shelf.adapter(adapters_dir, name)
+    parity = Parity(passed=True, adapter_sha256=found.sha256, base_sha256=found.base_sha256)
+    write_parity(parity, found.folder)
 
 
 def run(

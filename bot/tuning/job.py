@@ -129,7 +129,7 @@ def unwritten(error: OSError) -> TuningError:
     cause = "the disk is full" if error.errno in _NO_ROOM else error.strerror or "the disk failed"
     return TuningError(
         f"The training cannot be written: {cause}.",
-        cure="Make room on the disk, then resume it; an adapter before it is untouched.",
+        cure="Make room on the disk, then try again; an adapter before it is untouched.",
     )
 
 
