@@ -86,12 +86,12 @@ def _train(training: TrainingFolder, base: Path, adapters_dir: Path) -> dict[str
                 on_event=events.write,
                 cancelled=training.is_to_stop,
             )
-        if report and report.stopped == "cancelled" and not report.best_step:
+        if report.stopped == "cancelled" and not report.best_step:
             return {"published": False}
         shelf.publish(partial, adapters_dir, request.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return {"published": True, "report": asdict(report) if report else None}
+    return {"published": True, "report": asdict(report)}
 
 
 def file_sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bot.tuning import report as reports
-from bot.tuning.folder import Outcome
+from bot.tuning.folder import End, Outcome
 
 JOB = (sys.executable, "-m", "bot.tuning.job")
 OUT_OF_MEMORY = (
@@ -100,10 +100,10 @@ class OwnedProcess:
 def outcome_of(said: dict[str, Any], death: Outcome) -> Outcome:
     """What a training's process said of itself, or else what its death means."""
     match said:
-        case {"published": True, "report": report}:
-            made = reports.from_dict(report) if report else None
-            state = "cancelled" if made and made.stopped == "cancelled" else "done"
-            return Outcome(state, checked=False, report=made)  # type: ignore[arg-type]
+        case {"published": True, "report": dict(report)}:
+            made = reports.from_dict(report)
+            state: End = "cancelled" if made.stopped == "cancelled" else "done"
+            return Outcome(state, checked=False, report=made)
         case {"published": False}:
             return Outcome("cancelled")
         case {"error": {"message": str(message), "resumable": bool(resumable)}}:

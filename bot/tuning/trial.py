@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     be_owned()
     said: dict[str, Any]
     try:
-        from bot.tuning.loop import trial_seconds  # type: ignore[import-not-found,unused-ignore]
+        from bot.tuning.loop import trial_seconds
 
         recipe, examples = recipes.from_dict(json.loads(first_line)), read_examples(given.examples)
         with FileLock(given.trainings / LOCK_NAME):
