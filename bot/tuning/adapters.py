@@ -40,6 +40,8 @@ class Adapter:
         base_sha256: of the base weights it was trained on.
         size_bytes: of everything in its folder.
         created_at: ISO 8601, UTC.
+        imported: it was made elsewhere; of its recipe only rank, alpha and layers are known,
+            unless it brought one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Adapter:
     recipe: TrainingRecipe
     size_bytes: int
     created_at: str
+    imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,11 @@ def publish(partial: Path, adapters_dir: Path, name: str) -> Adapter:
     return _read(final)
 
 
+def discard(partial: Path) -> None:
+    """Remove a folder that was begun and not published, if it is still there."""
+    shutil.rmtree(partial, ignore_errors=True)
+
+
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Record the facts of a run and the SHA-256 of every file that the folder holds."""
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
@@ -221,6 +229,7 @@ def _read(folder: Path) -> Adapter:
         manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
         files: dict[str, str] = manifest["files"]
         created_at = str(manifest["created_at"])
+        imported = bool(manifest.get("imported", False))
         expected = files[GGUF_NAME]
         gguf_path = folder / GGUF_NAME
         sha256 = _sha256(gguf_path)
@@ -244,7 +253,15 @@ def _read(folder: Path) -> Adapter:
             cure=again,
         )
     return Adapter(
-        name, folder, gguf_path, sha256, recipe.base_sha256, recipe, size_bytes, created_at
+        name,
+        folder,
+        gguf_path,
+        sha256,
+        recipe.base_sha256,
+        recipe,
+        size_bytes,
+        created_at,
+        imported,
     )
 
 
