@@ -25,7 +25,7 @@ from bot.chat.compare import Bench
 from bot.chat.grounding import grounded
 from bot.chat.lengths import example_tokens
 from bot.chat.live import Chat
-from bot.chat.prompts import messages
+from bot.chat.prompts import messages, system_prompt
 from bot.chat.strategies import strategy
 from bot.damage import Note, aside, notes
 from bot.errors import (
@@ -73,7 +73,10 @@ from bot.settings import ROOT, Settings, read_variables
 from bot.tuning.adapters import Adapter
 from bot.tuning.adapters import adapter as read_adapter
 from bot.tuning.adapters import adapters as valid_adapters
+from bot.tuning.adapters import delete as delete_adapter
 from bot.tuning.examples import Example
+from bot.tuning.imports import import_adapter
+from bot.tuning.parcel import Kind, parcel
 from bot.tuning.sets import approved_examples
 from bot.tuning.trainings import Trainings
 
@@ -388,6 +391,55 @@ class Services:
             AdapterError: there is none of that name, it is damaged, or no model here is its base.
         """
         self.gate.begin(name, self._base_of(name))
+
+    def import_adapter(self, files: Sequence[Path], name: str) -> Adapter:
+        """Take in a PEFT adapter that was made elsewhere for the model that is trained here; it
+        is not offered before it was checked (`begin_check`).
+
+        Args:
+            files: a zip or a folder of PEFT's, or its two files.
+            name: it gets here.
+
+        Raises:
+            AdapterError: it cannot be taken in, and why.
+            ModelError: the model that it must be for is not here.
+        """
+        model = self.trainee
+        assert isinstance(model, EmbeddedModel)
+        return import_adapter(
+            files,
+            name,
+            base=model.weights.path,
+            base_sha256=model.identity,
+            system_prompt=system_prompt(),
+            adapters_dir=self.settings.adapters_dir,
+        )
+
+    def export_adapter(self, name: str, kind: Kind, out: Path) -> Path:
+        """Write an adapter as one file (see `bot.tuning.parcel`); merging takes some seconds.
+
+        Raises:
+            AdapterError: there is none of that name, it is damaged, its base is not here, or the
+                file cannot be written.
+            TuningError: adapter and base cannot be merged.
+        """
+        found = read_adapter(self.settings.adapters_dir, name)
+        return parcel(found, kind, self._base_of(name).weights.path, out)
+
+    def delete_adapter(self, name: str) -> None:
+        """Remove an adapter, damaged or not.
+
+        Raises:
+            AdapterError: there is none of that name, it is answering, being made or checked, or
+                it cannot be removed.
+        """
+        if any(one.active and one.name == name for one in self.trainings.all()):
+            raise AdapterError(f"{name} is being trained.", cure="Cancel the training first.")
+        if any(one.state == "checking" and one.name == name for one in self.gate.offers()):
+            raise AdapterError(f"{name} is being checked.", cure="Wait until that is over.")
+        if self._chat is not None and self._chat.answers_with(name):
+            raise AdapterError(f"{name} is answering.", cure="Wait for the answer, or stop it.")
+        delete_adapter(self.settings.adapters_dir, name)
 
     def _base_of(self, adapter_name: str) -> EmbeddedModel:
         """The model here that an adapter was made for."""

@@ -42,6 +42,7 @@ class LiveAnswer:
         id: of its record.
         strategy: the name of the strategy.
         model: the name of the model; `model_title` is what a person reads.
+        adapter: the name of the adapter; empty for none, and in old records.
         off_topic: nothing in the library matches the question, so the model was not asked.
         prompt: the messages that were sent.
         place: in the queue before a busy server, from 1 on; 0 when it does not wait there.
@@ -57,6 +58,7 @@ class LiveAnswer:
     strategy: str
     model: str = ""
     model_title: str = ""
+    adapter: str = ""
     status: Status = "queued"
     text: str = ""
     evidence: tuple[Evidence, ...] = ()
@@ -183,20 +185,26 @@ def restored(stored: StoredTurn) -> LiveTurn:
         id=stored.id,
         conversation_id=stored.conversation_id,
         question=stored.question,
-        answers={
-            column_key(one.strategy, one.model, first): _restored_answer(one)
-            for one in stored.answers
-        },
+        answers={_key(one, stored, first): _restored_answer(one) for one in stored.answers},
         asked_at=stored.asked_at,
         done=True,
     )
 
 
+def _key(answer: StoredAnswer, turn: StoredTurn, first_model: str) -> str:
+    """The key of an answer's column; the first of a strategy on a model is that of the first
+    adapter."""
+    which = (answer.strategy, answer.model)
+    of_first = next(one for one in turn.answers if (one.strategy, one.model) == which)
+    more = "" if answer.adapter == of_first.adapter else answer.adapter
+    return column_key(*which, first_model, more)
+
+
 def own_history(turns: Iterable[LiveTurn], column: Column) -> tuple[Turn, ...]:
     """What one column was asked and answered; what it never answered is left out.
 
-    Its own answers are those of the same strategy and model. Where that model did not answer the
-    strategy, the answer with the same key counts: a conversation goes on when its first model is
+    Its own answers are those of the same strategy, model and adapter. Where there is none, the
+    answer with the same key counts: a conversation goes on when its first model or adapter is
     changed for another. An answer of the retrieval gate is left out: the model was not asked.
     """
     said = ((turn.question, _own_answer(turn, column)) for turn in turns)
@@ -211,7 +219,8 @@ def _own_answer(turn: LiveTurn, column: Column) -> LiveAnswer | None:
     of_model = (
         answer
         for answer in turn.answers.values()
-        if (answer.strategy, answer.model) == (column.strategy.name, column.model)
+        if (answer.strategy, answer.model, answer.adapter)
+        == (column.strategy.name, column.model, column.adapter)
     )
     return next(of_model, turn.answers.get(column.key))
 
@@ -222,6 +231,7 @@ def _restored_answer(stored: StoredAnswer) -> LiveAnswer:
         strategy=stored.strategy,
         model=stored.model,
         model_title=stored.model_title,
+        adapter=stored.adapter,
         status=cast(Status, stored.status),
         text=stored.text,
         evidence=tuple(Evidence(**one) for one in stored.evidence),

@@ -103,7 +103,7 @@ class Comparison:
         self._events: asyncio.Queue[tuple[str, Event]] = asyncio.Queue()
         self._retrieval: asyncio.Task[Retrieval] | None = None
         self._models: dict[str, asyncio.Task[Model]] = {}
-        self._served: dict[tuple[str, bool], asyncio.Task[_Served]] = {}
+        self._served: dict[tuple[str, str | None], asyncio.Task[_Served]] = {}
         self._asked_at = time.monotonic()
 
     def __aiter__(self) -> AsyncGenerator[tuple[str, Event]]:
@@ -120,6 +120,10 @@ class Comparison:
                 self._finish(answer, "stopped")
                 if answer.task is not None:
                     answer.task.cancel()
+
+    def answers_with(self, adapter: str) -> bool:
+        """Whether a column that has not ended answers with an adapter of this name."""
+        return any(one.column.adapter == adapter for one in self._answers.values() if not one.ended)
 
     async def _run(self) -> AsyncGenerator[tuple[str, Event]]:
         waiting = len(self._answers)
@@ -141,9 +145,8 @@ class Comparison:
         for name in {one.model for one in columns}:
             finding = asyncio.to_thread(self._bench.models, name)
             self._models[name] = asyncio.create_task(finding)
-        for name, adapted in {(one.model, one.strategy.adapted) for one in columns}:
-            serving = self._serve(name, adapted)
-            self._served[name, adapted] = asyncio.create_task(serving)
+        for which in {_which(one) for one in columns}:
+            self._served[which] = asyncio.create_task(self._serve(*which))
         for answer in answers:
             self._emit(answer, Queued())
             answer.task = asyncio.create_task(self._answer(answer))
@@ -177,7 +180,7 @@ class Comparison:
             if retrieval.off_topic or not retrieval.passages:
                 self._abstain(answer)
                 return
-        served = await asyncio.shield(self._served[column.model, column.strategy.adapted])
+        served = await asyncio.shield(self._served[_which(column)])
         answer.adapter = served.adapter
         profile = model.profile
         try:
@@ -341,11 +344,10 @@ class Comparison:
     def _retrieve(self) -> Retrieval:
         return self._bench.retrieve(self._question.text, self._options.passages)
 
-    async def _serve(self, name: str, adapted: bool) -> _Served:
+    async def _serve(self, name: str, chosen: str | None) -> _Served:
         model = await asyncio.shield(self._models[name])
-        if not adapted:
+        if chosen is None:
             return _Served(await asyncio.to_thread(model.endpoint), None)
-        chosen = self._options.adapter_of(name)
         if not chosen:
             raise AdapterError(
                 "No adapter is chosen.",
@@ -353,6 +355,11 @@ class Comparison:
             )
         adapter = await asyncio.to_thread(self._bench.adapter, name, chosen)
         return _Served(await asyncio.to_thread(model.endpoint, adapter), _identity(adapter))
+
+
+def _which(column: Column) -> tuple[str, str | None]:
+    """Which server answers a column: that of a model alone, or with an adapter."""
+    return column.model, column.adapter if column.strategy.adapted else None
 
 
 def _cost(answer: _Answer) -> float | None:

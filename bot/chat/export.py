@@ -22,7 +22,7 @@ _NO_WEB_LINK = re.compile(r"\](?=\(\s*(?!https?://)|:)")
 _CSV_HEAD = (
     *("question", "asked_at", "strategy", "model", "status", "answer", "sources"),
     *("first_token_seconds", "total_seconds", "prompt_tokens", "answer_tokens", "cost_dollars"),
-    *("vote", "error"),
+    *("vote", "error", "adapter"),
 )
 _VOTES = {1: "up", -1: "down"}
 _LINE_END = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
@@ -50,6 +50,7 @@ def answer_values(answer: LiveAnswer) -> dict[str, Any]:
     return {
         "strategy": answer.strategy,
         "model": answer.model,
+        "adapter": answer.adapter,
         "status": answer.status,
         "text": answer.text,
         "off_topic": answer.off_topic,
@@ -90,7 +91,7 @@ def _csv_row(turn: LiveTurn, answer: LiveAnswer) -> list[str | float | None]:
         *(_cell(text) for text in (answer.status, answer.text, sources)),
         *(answer.first_token_seconds, answer.total_seconds),
         *(answer.prompt_tokens, answer.answer_tokens, answer.cost),
-        *(_VOTES.get(answer.vote, ""), _cell(answer.error)),
+        *(_VOTES.get(answer.vote, ""), _cell(answer.error), _cell(answer.adapter)),
     ]
 
 
@@ -119,6 +120,8 @@ def _answer_blocks(answer: LiveAnswer, *, named: bool) -> list[str]:
     """One answer; `named`: its model stands in the heading, because several answered."""
     title = _TITLES.get(answer.strategy, answer.strategy)
     model = f", {_one_line(answer.model_title)}" if named else ""
+    if answer.adapter:
+        model += f" + {_one_line(answer.adapter)}"
     blocks = [f"### {title}{model} ({answer.status})"]
     if answer.text:
         blocks.append(_quoted(answer.text))

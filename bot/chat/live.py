@@ -133,7 +133,11 @@ class Chat:
                 question=question,
                 answers={
                     one.key: LiveAnswer(
-                        uuid4().hex, one.strategy.name, one.model, titles[one.model]
+                        uuid4().hex,
+                        one.strategy.name,
+                        one.model,
+                        titles[one.model],
+                        one.adapter,
                     )
                     for one in columns
                 },
@@ -145,7 +149,7 @@ class Chat:
                 turn_id=turn.id,
                 question=question,
                 answers=[
-                    NewAnswer(one.id, one.strategy, one.model, one.model_title)
+                    NewAnswer(one.id, one.strategy, one.model, one.model_title, one.adapter)
                     for one in turn.answers.values()
                 ],
                 owner=self._owner.name,
@@ -154,8 +158,8 @@ class Chat:
         return turn
 
     def retry(self, answer_id: str, options: Options) -> LiveTurn:
-        """Answer again with the same strategy and model; the other answers stay, and the vote is
-        taken back.
+        """Answer again with the same strategy, model and adapter; the other answers stay, and the
+        vote is taken back.
 
         Args:
             options: as for a new question; its models do not matter here.
@@ -187,6 +191,11 @@ class Chat:
             if live.turn.conversation_id == conversation_id and not live.turn.done:
                 return live.turn
         return None
+
+    def answers_with(self, adapter: str) -> bool:
+        """Whether an adapter of this name is answering now."""
+        live = list(self._live.values())
+        return any(one.answers_with(adapter) for turn in live for one in list(turn.comparisons))
 
     def turns(self, conversation_id: str) -> list[LiveTurn]:
         """A conversation's turns, oldest first: those under way live, the others as written.
@@ -485,13 +494,20 @@ class Chat:
         self._refuse_if_busy(turn.conversation_id, except_turn=turn.id)
         if not answer.finished:
             raise ChatError("This answer is still being written.", cure="Stop it first.")
+        adapted = strategy(answer.strategy).adapted
         fresh = LiveAnswer(
-            answer.id, answer.strategy, answer.model, answer.model_title, version=answer.version + 1
+            answer.id,
+            answer.strategy,
+            answer.model,
+            answer.model_title,
+            (answer.adapter or options.adapter_of(answer.model)) if adapted else "",
+            version=answer.version + 1,
         )
-        values = {**as_written(fresh), "vote": 0, "owner": self._owner.name}
+        values = {**as_written(fresh), "adapter": fresh.adapter, "vote": 0}
+        values["owner"] = self._owner.name
         records.update_answer(self._engine, answer.id, values)
         turn.answers[key] = fresh
-        column = Column(key, strategy(answer.strategy), answer.model)
+        column = Column(key, strategy(answer.strategy), answer.model, fresh.adapter)
         self._on_loop(self._begin, turn, [column], earlier, options)
 
     def _refuse_if_busy(self, conversation_id: str, *, except_turn: str = "") -> None:

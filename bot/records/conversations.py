@@ -57,6 +57,7 @@ class AnswerRecord(Table):
     strategy: Mapped[str]
     model: Mapped[str]
     model_title: Mapped[str]
+    adapter: Mapped[str] = mapped_column(server_default="")
     status: Mapped[str] = mapped_column(default="queued", index=True)
     owner: Mapped[str]
     text: Mapped[str] = mapped_column(default="")
@@ -88,12 +89,13 @@ class ConversationRow:
 @dataclass(frozen=True, slots=True)
 class NewAnswer:
     """An answer that is about to be made: by which strategy, on which model (`model_title` is
-    what a person reads)."""
+    what a person reads), with which adapter (empty for none)."""
 
     id: str
     strategy: str
     model: str
     model_title: str
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class StoredAnswer:
     strategy: str
     model: str
     model_title: str
+    adapter: str
     status: str
     owner: str
     text: str
@@ -259,6 +262,7 @@ def add_turn(
                 strategy=one.strategy,
                 model=one.model,
                 model_title=one.model_title,
+                adapter=one.adapter,
                 owner=owner,
             )
             for number, one in enumerate(answers)

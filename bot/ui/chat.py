@@ -169,7 +169,12 @@ def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
         for key, answer in turn.answers.items():
             if answer.strategy == strategy:
                 doubt = len(models) > 1 or answer.model != EMBEDDED_NAME
-                model = answer.model_title if doubt else ""
+                adapters = {one.adapter for one in turn.answers.values() if one.adapter}
+                names = [
+                    answer.model_title if doubt else "",
+                    answer.adapter if len(adapters) > 1 else "",
+                ]
+                model = " + ".join(name for name in names if name)
                 title = _TITLES.get(strategy, strategy)
                 cards[key] = Card(key, answer, title, model, actions, led.get(key, frozenset()))
 

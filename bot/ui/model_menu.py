@@ -54,6 +54,7 @@ def adapters(services: Services, chosen: tuple[str, ...]) -> tuple[str, ...] | N
     fitting = {name: _lookup(services, name) for name in chosen}
     first, *others = chosen
     _adapter_menu(services, first, fitting[first] or (), state.ADAPTER, "Adapter")
+    _more_adapters(fitting[first] or ())
     state.remember_adapters(
         {
             name: _adapter_menu(
@@ -67,6 +68,24 @@ def adapters(services: Services, chosen: tuple[str, ...]) -> tuple[str, ...] | N
         }
     )
     return fitting[first]
+
+
+def _more_adapters(names: tuple[str, ...]) -> None:
+    """Let further adapters answer side by side, where there are any."""
+    others = [name for name in names if name != st.session_state[state.ADAPTER]]
+    chosen = st.session_state.get(state.MORE_ADAPTERS) or []
+    left = [name for name in chosen if name in others]
+    if left != chosen:
+        st.session_state[state.MORE_ADAPTERS] = left
+    if others:
+        st.multiselect(
+            "Compare with",
+            others,
+            key=state.MORE_ADAPTERS,
+            placeholder="No other adapter",
+            help="These adapters answer as well: Adapter and Hybrid have a column for each.",
+            persist_state="session",
+        )
 
 
 def title(services: Services, name: str) -> str:

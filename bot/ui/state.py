@@ -25,6 +25,7 @@ ANSWER_TOKENS = "length"
 TEMPERATURE = "temperature"
 PASSAGES = "passages"
 ADAPTER = "adapter"
+MORE_ADAPTERS = "more-adapters"
 MODEL = "model"
 COMPARED = "compare"
 TUNING_TAB = "tab"
@@ -127,9 +128,10 @@ def models(main: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((first, *st.session_state.get(COMPARED, ()))))
 
 
-def choose_adapters(first: str) -> None:
-    """Let this adapter of the main model answer the next question."""
+def choose_adapters(first: str, *more: str) -> None:
+    """Let these adapters of the main model answer the next question, side by side."""
     st.session_state[ADAPTER] = first
+    st.session_state[MORE_ADAPTERS] = list(more)
 
 
 def remember_adapters(other: Mapping[str, str]) -> None:
@@ -152,6 +154,7 @@ def options(seed: int, main_model: str) -> Options:
         adapter=str(st.session_state.get(ADAPTER) or ""),
         models=models(main_model),
         other_adapters=st.session_state.get(_OTHER_ADAPTERS, {}),
+        more_adapters=tuple(st.session_state.get(MORE_ADAPTERS) or ()),
     )
 
 

@@ -18,6 +18,7 @@ from bot.chat.question import Question
 from bot.chat.strategies import STRATEGIES, strategy
 from bot.errors import ChatError
 from bot.library.retrieve import Retrieval
+from bot.models.catalog import AdapterWeights
 from bot.records.database import open_database
 from bot.testing import PROFILE, Gate, Reply, ScriptedModel
 from tests.chat.scene import FOUND, collect, finished, make_bench, make_options
@@ -27,8 +28,8 @@ PRICED = replace(PROFILE, prompt_price_per_million=1_000_000, answer_price_per_m
 BOTH = ("small", "large")
 
 
-def small(*replies: Reply) -> ScriptedModel:
-    return ScriptedModel(replies, name="small")
+def small(*replies: Reply, always: Reply | None = None) -> ScriptedModel:
+    return ScriptedModel(replies, name="small", always=always)
 
 
 def large(*replies: Reply) -> ScriptedModel:
@@ -73,6 +74,64 @@ def test_a_further_model_without_an_adapter_has_no_column_that_needs_one() -> No
     assert keys == ["prompt", "prompt@large", "adapter"]
     options = make_options(models=BOTH, other_adapters={"large": "kilns"})
     assert [one.key for one in options.columns(chosen)][-1] == "adapter@large"
+
+
+def test_further_adapters_have_columns_beside_the_first() -> None:
+    options = make_options(models=BOTH, more_adapters=("glazes", "kilns", "glazes"))
+    columns = options.columns([strategy("prompt"), strategy("adapter")])
+    assert [(one.key, one.adapter) for one in columns] == [
+        ("prompt", ""),
+        ("prompt@large", ""),
+        ("adapter", "kilns"),
+        ("adapter+glazes", "glazes"),
+    ]
+
+
+def test_several_adapters_answer_side_by_side_and_are_written_with_their_names(
+    engine: Engine,
+) -> None:
+    names = ("adapter", "hybrid")
+    with small(always=Reply("so it is")) as model:
+        bench = replace(make_bench(model), adapter=lambda _model, name: weights_of(name))
+        with closing(Chat(bench, engine)) as chat:
+            first = ask(chat, "A?", names, "small", more_adapters=("glazes",))
+            keys = ["adapter", "adapter+glazes", "hybrid", "hybrid+glazes"]
+            assert list(first.answers) == keys
+            assert [one.adapter for one in first.answers.values()] == ["kilns", "glazes"] * 2
+            # The first adapter changes places: each goes on with what it said itself.
+            second = ask(chat, "B?", names[:1], "small", adapter="glazes", more_adapters=("kilns",))
+            asked = [one.model for one in model.requests]
+            again = done(chat, chat.retry(second.answers["adapter+kilns"].id, make_options()))
+            assert model.requests[-1].model == "small+kilns"
+            exported = chat.export_markdown("c"), chat.export_csv("c")
+            stored = chat.turns("c")
+    assert sorted(asked) == ["small+glazes"] * 3 + ["small+kilns"] * 3
+    assert [list(turn.answers) for turn in stored] == [keys, ["adapter", "adapter+kilns"]]
+    assert again.answers["adapter+kilns"].adapter == "kilns"
+    for answer in stored[1].answers.values():
+        said = [message.content for message in answer.prompt if message.role == "assistant"]
+        assert said == ["so it is"]
+    assert "### Adapter + glazes (complete)" in exported[0]
+    assert '"glazes"' in exported[1]
+
+
+def weights_of(name: str) -> AdapterWeights:
+    return AdapterWeights(name, Path("a.gguf"), "ad" * 32)
+
+
+def test_an_adapter_is_known_to_answer_while_it_does(engine: Engine) -> None:
+    gate = Gate()
+    with (
+        small(Reply("slowly", gate=gate)) as model,
+        closing(Chat(make_bench(model), engine)) as chat,
+    ):
+        turn = chat.ask("c", "A?", ("adapter",), make_options(models=("small",)))
+        assert gate.reached.wait(30)
+        assert chat.answers_with("kilns")
+        assert not chat.answers_with("glazes")
+        gate.release()
+        done(chat, turn)
+        assert not chat.answers_with("kilns")
 
 
 def test_without_a_model_nothing_is_asked() -> None:

@@ -124,6 +124,7 @@ def test_a_table_has_one_answer_a_row() -> None:
         "asked_at": "",
         "strategy": "rag",
         "model": "",
+        "adapter": "",
         "status": "complete",
         "answer": 'Nine "hundred",\nor so.',
         "sources": "prices.md, Kilns, page 2",

@@ -174,6 +174,25 @@ def test_one_of_several_adapters_is_chosen_in_the_side_bar(
     assert [one.model for one in model.requests] == ["scripted+pellworth", "scripted+glazes"]
 
 
+def test_several_adapters_answer_side_by_side(
+    page_over: PageOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("glazes", "pellworth", "studio")
+    three = [SimpleNamespace(name=name, base_sha256="0" * 64) for name in names]
+    monkeypatch.setattr(ScriptedServices, "adapters", lambda _self: three)
+    model = ScriptedModel(always=Reply("One."))
+    page, services = page_over(model)
+    only(page, "adapter")
+    compared = page.multiselect(key="more-adapters")
+    assert compared.options == ["glazes", "studio"]
+    compared.set_value(["studio"])
+    ask(page, "How hot?")
+    assert set(newest(services, page)) == {"adapter", "adapter+studio"}
+    assert "pellworth" in shown(page)
+    page.selectbox(key="adapter").set_value("studio").run()
+    assert page.multiselect(key="more-adapters").value == []
+
+
 def test_without_an_adapter_its_strategies_are_off_and_say_why(
     page_over: PageOver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
