@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -90,8 +91,9 @@ def test_trainings_run_one_at_a_time_in_their_order(house: House) -> None:
 def test_a_training_of_another_process_comes_first_and_is_seen_here(house: House) -> None:
     with other_process(house, "step wait") as (other, training_id):
         here = house.submit("step")
-        assert house.trainings.get(here).place == 1
-        seen = house.until(training_id, lambda one: bool(one.steps))
+        seen = house.until_it_runs(training_id)
+        waiting = house.trainings.wait(here, timeout_seconds=0.6)
+        assert (waiting.state, waiting.place) == ("queued", 1)
         assert (seen.state, seen.steps) == ("running", (step(1),))
         house.go()
         assert house.end(training_id).state == house.end(here).state == "done"
@@ -103,8 +105,10 @@ def test_the_death_of_its_owner_interrupts_a_training_that_anybody_resumes(house
     with other_process(house, "step wait step") as (other, training_id):
         house.until(training_id, lambda one: bool(one.steps))
         queued = house.submit("step", "next")
+        (job,) = psutil.Process(other.pid).children()
         other.kill()
         other.wait()
+        assert not psutil.wait_procs([job], PATIENCE_SECONDS)[1], "it outlived its owner"
         seen = house.until(training_id, lambda one: one.state == "interrupted")
         assert seen.resumable
         assert "Resume it" in seen.error
