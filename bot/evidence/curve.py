@@ -25,6 +25,9 @@ FEWEST_EXAMPLES = 8
 RIVALS = {"few-shot": "Few-shot", "rag": "RAG"}
 """The strategies that an adapter is measured against, as they are called and as they are shown."""
 
+SECONDS_A_QUESTION = 2.0
+"""What an answer is taken to need, for an estimate of the whole."""
+
 Z_95 = 1.959964
 
 State = Literal["running", "done", "cancelled", "interrupted", "failed"]
@@ -130,6 +133,14 @@ def plan(examples: Sequence[Example], seed: int) -> Plan:
     return Plan(asked, tuple(tuple(sorted(order[:size])) for size in sizes))
 
 
+def expected_seconds(planned: Plan, training_seconds: float) -> float:
+    """How long a curve takes where a training on what it learns and asks takes so long."""
+    every = len(planned.asked) + len(planned.subsets[-1])
+    learnt = sum(map(len, planned.subsets)) / every
+    answers = len(planned.asked) * (len(planned.subsets) + len(RIVALS))
+    return training_seconds * learnt + answers * SECONDS_A_QUESTION
+
+
 def _answers_in_turn(examples: Sequence[Example], numbers: Sequence[int], seed: int) -> list[int]:
     """The numbers so that one phrasing of every answer comes before any second one."""
     chance = random.Random(seed)  # noqa: S311  (which examples come first is no secret)
@@ -184,15 +195,24 @@ def examples_to_pay(curve: Curve) -> int | None:
     return None
 
 
+def surely_more(right: int, other: int, asked: int) -> bool:
+    """Whether one share is larger than another by more than chance: the 95 % interval of their
+    difference, Newcombe's from both Wilson intervals, lies above zero."""
+    if not asked or right <= other:
+        return False
+    share, low = right / asked, wilson(right, asked)[0]
+    other_share, high = other / asked, wilson(other, asked)[1]
+    return share - other_share > math.hypot(share - low, high - other_share)
+
+
 def surely_pays(curve: Curve) -> int | None:
-    """The fewest examples whose adapter is ahead by more than chance: its 95 % interval lies above
-    that of the best other strategy. None when no point is."""
+    """The fewest examples whose adapter is ahead of the best other strategy by more than chance;
+    None when no point is."""
     rival = curve.rivals.get(best_rival(curve))
     if rival is None:
         return None
-    _, high = wilson(rival, curve.asked)
-    sure = (point.examples for point in curve.points if wilson(point.right, curve.asked)[0] > high)
-    return next(sure, None)
+    ahead = (one for one in curve.points if surely_more(one.right, rival, curve.asked))
+    return next((one.examples for one in ahead), None)
 
 
 def verdict(curve: Curve) -> str:
@@ -207,7 +227,7 @@ def verdict(curve: Curve) -> str:
     )
     enough, sure = examples_to_pay(curve), surely_pays(curve)
     if enough is None:
-        behind = wilson(last.right, curve.asked)[1] < wilson(curve.rivals[name], curve.asked)[0]
+        behind = surely_more(curve.rivals[name], last.right, curve.asked)
         return f"Fine-tuning does not pay yet: {said} " + (
             "More phrasings of each answer help most." if behind else _CHANCE
         )
@@ -220,4 +240,4 @@ def verdict(curve: Curve) -> str:
     return f"{begins}: {said} From {sure} on it is ahead by more than chance (95 %)."
 
 
-_CHANCE = "The difference can be chance: the 95 % intervals overlap."
+_CHANCE = "The difference can be chance: its 95 % interval holds zero."

@@ -32,8 +32,6 @@ from bot.tuning.trainings import Trainings
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
-SECONDS_A_QUESTION = 2.0
-"""What an answer is taken to need, for an estimate of the whole."""
 
 Ask = Callable[[str, Path | None, str], str]
 """A strategy, the folder of its adapter or None, and a question → the answer."""
@@ -159,21 +157,6 @@ class Curves:
             raise TuningError("It is still under way.", cure="Cancel it, then remove it.")
         for path in (self._path(curve_id), self._owner_path(curve_id), self._cancel_path(curve_id)):
             path.unlink(missing_ok=True)
-
-    def estimate_seconds(self, examples: Sequence[Example], recipe: TrainingRecipe) -> float | None:
-        """How long a curve would take on this machine; None while that is being measured, or when
-        it cannot be.
-
-        Raises:
-            ExamplesError: there are too few examples.
-        """
-        plan = values.plan(examples, recipe.seed)
-        whole = self._trainings.estimate(examples, recipe).seconds
-        if whole is None:
-            return None
-        learnt = sum(map(len, plan.subsets)) / len(examples)
-        answers = len(plan.asked) * (len(plan.subsets) + len(values.RIVALS))
-        return whole * learnt + answers * SECONDS_A_QUESTION
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until this process measures no curve; False when it still does after the time."""

@@ -66,14 +66,20 @@ class Estimates:
     Args:
         line: the trainings, beside which nothing is measured.
         base: the base weights of a SHA-256.
+        learnt: examples and a recipe → all that is learnt then; may take a moment.
         trial: the command of the process that measures.
     """
 
     def __init__(
-        self, line: Line, base: Callable[[str], Path], trial: Sequence[str] = TRIAL
+        self,
+        line: Line,
+        base: Callable[[str], Path],
+        learnt: Callable[[Sequence[Example], TrainingRecipe], Sequence[Example]],
+        trial: Sequence[str] = TRIAL,
     ) -> None:
         self._line = line
         self._base = base
+        self._learnt = learnt
         self._trial = trial
         self._wishes: dict[str, _Wish] = {}
         self._found: dict[str, Estimate] = {}
@@ -147,7 +153,7 @@ class Estimates:
         self._line.folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="triptych-trial-") as folder:
             path = Path(folder) / "examples.jsonl"
-            write_examples(wish.examples, path)
+            write_examples(self._learnt(wish.examples, wish.recipe), path)
             places = map(str, (path, base.resolve(), self._line.folder.resolve()))
             with self._changed:
                 if self._closing:

@@ -43,7 +43,7 @@ class Request:
 
     Args:
         name: of the adapter.
-        examples: how many there are.
+        examples: how many there are, those with passages aside.
         created_at: ISO 8601, UTC.
     """
 

@@ -85,7 +85,8 @@ class Line:
         try:
             write_examples(examples, draft.examples_path)
             recipe = replace(recipe, examples_sha256=file_sha256(draft.examples_path))
-            draft.ask(Request(name, recipe, len(examples), now.isoformat(timespec="seconds")))
+            count = sum(not one.grounded for one in examples)
+            draft.ask(Request(name, recipe, count, now.isoformat(timespec="seconds")))
             self.put_last(draft)
             draft.path.rename(path)
         except OSError:

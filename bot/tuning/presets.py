@@ -67,6 +67,9 @@ PRESETS = (
 )
 DEFAULT = "balanced"
 
+GROUNDING = 0.4
+"""The `grounding` of a recipe that shall learn to read passages, too."""
+
 
 def preset(name: str) -> Preset:
     """The preset of that name.

@@ -24,10 +24,12 @@ def approved_examples(engine: Engine, set_id: str) -> list[Example]:
 def add_examples(
     engine: Engine, set_id: str, examples: Iterable[Example], source: Source
 ) -> list[str]:
-    """Add examples to a set as approved rows; their ids.
+    """Add examples to a set as approved rows; their ids. Those with passages before the question
+    are made anew for every training, and left out.
 
     Raises:
         RecordsError: there is no such set, or nothing was written.
     """
-    rows = (NewRow(one.messages, source, document=one.document) for one in examples)
+    plain = (one for one in examples if not one.grounded)
+    rows = (NewRow(one.messages, source, document=one.document) for one in plain)
     return add_rows(engine, set_id, rows)

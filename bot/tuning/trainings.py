@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bot.errors import ExamplesError, TuningError
@@ -35,7 +36,7 @@ class Training:
         state: "queued" behind others, "running", "checking" what it made; then "done",
             "cancelled" (what it had learnt by then may be an adapter: see `report`),
             "interrupted" by the end of its process or of the one that owned it, or "failed".
-        examples: how many there are.
+        examples: how many there are, those with passages aside.
         steps: the steps so far, oldest first; what a resumed training repeats is there once.
         evaluations: the evaluations so far, oldest first.
         report: what came out; None until there is an adapter.
@@ -95,11 +96,11 @@ class Trainings:
         job: Sequence[str] = JOB,
         trial: Sequence[str] = TRIAL,
     ) -> None:
-        self._ground = ground
         self._line = Line(folder)
         self._base = base
         self._worker = Worker(self._line, adapters_dir, base, check, job)
-        self._estimates = Estimates(self._line, base, trial)
+        self._learnt = partial(_learnt, ground)
+        self._estimates = Estimates(self._line, base, self._learnt, trial)
         self._known: dict[str, tuple[Request, EventLog]] = {}
 
     def submit(self, examples: Sequence[Example], recipe: TrainingRecipe, name: str) -> str:
@@ -118,9 +119,7 @@ class Trainings:
         if not examples:
             raise ExamplesError("There are no examples.", cure="Add some, then train.")
         self._base(recipe.base_sha256)
-        examples = [one for one in examples if not one.grounded]
-        if recipe.grounding and self._ground:
-            examples += self._ground(examples, recipe.seed)
+        examples = self._learnt(examples, recipe)
         with _writing(), self._line.alone():
             training = self._line.add(examples, recipe, name)
         self._enlist(training)
@@ -247,6 +246,14 @@ class Trainings:
     def _place(self, training: TrainingFolder) -> int:
         ids = [one.id for one in self._line.waiting()]
         return ids.index(training.id) if training.id in ids else 0
+
+
+def _learnt(
+    ground: Ground | None, examples: Sequence[Example], recipe: TrainingRecipe
+) -> list[Example]:
+    """What a training learns: the examples, and those with passages where the recipe wants some."""
+    plain = [one for one in examples if not one.grounded]
+    return [*plain, *ground(plain, recipe.seed)] if ground and recipe.grounding else plain
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import streamlit as st
 
 from bot.chat.prompts import system_prompt
 from bot.errors import ExamplesError, TriptychError
-from bot.evidence.curve import RIVALS, Curve, plan, verdict, wilson
+from bot.evidence.curve import RIVALS, Curve, expected_seconds, plan, verdict, wilson
 from bot.records.examples import ExampleSet, example_sets
 from bot.services import Services
 from bot.tuning import presets
@@ -132,15 +132,15 @@ def _expectation(
     """What will be measured and how long it takes, and whether it can be measured."""
     try:
         planned = plan(examples, recipe.seed)
-        seconds = services.curves.estimate_seconds(examples, recipe)
     except ExamplesError as error:
         return str(error), False
     sizes = ", ".join(str(len(one)) for one in planned.subsets)
     said = f"{len(planned.asked)} phrasings are asked, after learning {sizes} examples."
-    if seconds is None:
-        fault = services.trainings.estimate(examples, recipe).error
-        st.session_state[_MEASURING] = not fault
-        return f"{said} {fault or 'Its time is being measured …'}", True
+    found = services.trainings.estimate(examples, recipe)
+    if found.seconds is None:
+        st.session_state[_MEASURING] = not found.error
+        return f"{said} {found.error or 'Its time is being measured …'}", True
+    seconds = expected_seconds(planned, found.seconds)
     return f"{said} About {duration(seconds)} on this machine.", True
 
 
@@ -179,27 +179,28 @@ def _card(services: Services, curve: Curve, *, has_heading: bool = True) -> None
                 height=280,
                 key=f"curve_{curve.id}",
             )
-            st.markdown("  \n".join(_figures(curve)))
+            st.markdown("\n".join(_figures(curve)))
             st.markdown(f":small[:gray[{_JUDGE}]]")
         _foot(services, curve)
 
 
+_FIRM = "\N{NO-BREAK SPACE}"
 _JUDGE = (
     "An answer is right when it holds the numbers that the example's answer adds to its question, "
-    "else its names, else half of its other words. Shaded: 95 % intervals (Wilson)."
+    "else its names, else half of its other words. Shaded are 95 % intervals (Wilson)."
 )
 
 
 def _figures(curve: Curve) -> list[str]:
-    def line(what: str, right: int) -> str:
-        low, high = wilson(right, curve.asked)
-        share = percent(right / curve.asked)
-        return (
-            f"{what}: **{right} of {curve.asked}** ({share}) "
-            f":small[:gray[{percent(low)} to {percent(high)}]]"
-        )
+    """A table, line by line."""
 
-    lines = [line(f"Adapter of {one.examples} examples", one.right) for one in curve.points]
+    def line(what: str, right: int) -> str:
+        low, high = (percent(bound).removesuffix(" %") for bound in wilson(right, curve.asked))
+        cells = f"{right} of {curve.asked} | **{percent(right / curve.asked)}** | {low}–{high} %"
+        return f"| {what} | {cells.replace(' ', _FIRM).replace(f'{_FIRM}|{_FIRM}', ' | ')} |"
+
+    lines = ["| adapter of … | right | share | 95 % |", "|:--|--:|--:|--:|"]
+    lines += [line(f"{one.examples} examples", one.right) for one in curve.points]
     return lines + [line(RIVALS.get(name, name), right) for name, right in curve.rivals.items()]
 
 

@@ -51,7 +51,12 @@ def chart(curve: Curve) -> dict[str, Any]:
                 "type": "nominal",
                 "title": None,
                 "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())},
-                "legend": {"orient": "top", "offset": 4},
+                "legend": {
+                    "orient": "top",
+                    "offset": 4,
+                    "symbolOpacity": 1,
+                    "symbolType": "circle",
+                },
             },
         },
         "layer": [

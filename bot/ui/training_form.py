@@ -25,6 +25,7 @@ EXAMPLES_TAB = "Examples"
 MEASURING_SECONDS = 2.0
 
 _SET = "training-set"
+_READS = "training-reads"
 _MEASURING = "_training_measuring"
 
 
@@ -57,7 +58,7 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
             name_fault = _name(services, chosen)
         examples = approved_examples(services.engine, chosen.id)
         start = _preset(services, examples)
-        recipe = _knobs(services, start)
+        recipe = _reading(_knobs(services, start))
         reason = name_fault or _reason(examples, recipe)
         if recipe is not None:
             if not reason:
@@ -219,6 +220,19 @@ def _knobs(services: Services, start: TrainingRecipe) -> TrainingRecipe | None:
     return None if recipe_fields.wrong(start, changes) else replace(start, **changes)
 
 
+def _reading(recipe: TrainingRecipe | None) -> TrainingRecipe | None:
+    """The switch that lets it learn to read passages; the recipe with what it says."""
+    reads = st.toggle(
+        "Also learn to read passages of my documents",
+        key=_READS,
+        help="For the hybrid strategy: examples are asked after passages as well, right ones and "
+        "misleading ones, so that it uses what is retrieved and not only its memory. Takes "
+        "about twice as long.",
+        persist_state="session",
+    )
+    return recipe and replace(recipe, grounding=presets.GROUNDING if reads else 0.0)
+
+
 def _reason(examples: Sequence[Example], recipe: TrainingRecipe | None) -> str:
     """Why it cannot be trained; empty when it can."""
     if recipe is None:
@@ -295,7 +309,8 @@ def _begin(
 ) -> None:
     name = str(st.session_state[state.ADAPTER_NAME])
     try:
-        training_id = services.trainings.submit(examples, recipe, name)
+        with st.spinner("Looking up passages …" if recipe.grounding else "Queuing …"):
+            training_id = services.trainings.submit(examples, recipe, name)
     except TriptychError as error:
         st.error(f"{plain(error.message)} {plain(error.cure)}", icon=":material/error:")
         return

@@ -18,8 +18,10 @@ from bot.evidence.curve import (
     Point,
     best_rival,
     examples_to_pay,
+    expected_seconds,
     from_json,
     plan,
+    surely_more,
     surely_pays,
     verdict,
     wilson,
@@ -132,6 +134,11 @@ def test_the_smallest_sets_have_points_of_different_sizes() -> None:
     assert isinstance(plan(made_up(4, 2), 1), Plan)
 
 
+def test_a_curve_takes_as_long_as_its_trainings_and_its_answers() -> None:
+    planned = Plan(asked=tuple(range(10)), subsets=((10, 11), (10, 11, 12, 13)))
+    assert expected_seconds(planned, 140.0) == pytest.approx(140.0 * 6 / 14 + 10 * 4 * 2.0)
+
+
 # --- intervals ---------------------------------------------------------------------------------
 
 
@@ -170,10 +177,10 @@ def test_between_two_points_the_curve_is_straight() -> None:
 
     assert best_rival(crossing) == "rag"
     assert examples_to_pay(crossing) == 125
-    assert surely_pays(crossing) == 200
+    assert surely_pays(crossing) == 150
     assert verdict(crossing) == (
         "Fine-tuning pays from about 125 examples on: with 200 examples the adapter answers 55 of "
-        "60 held-out phrasings right, RAG 40. From 200 on it is ahead by more than chance (95 %)."
+        "60 held-out phrasings right, RAG 40. From 150 on it is ahead by more than chance (95 %)."
     )
 
 
@@ -189,7 +196,24 @@ def test_a_small_lead_can_be_chance() -> None:
     close = curve((50, 10), (200, 44), few_shot=2, rag=40)
 
     assert surely_pays(close) is None
-    assert verdict(close).endswith("The difference can be chance: the 95 % intervals overlap.")
+    assert verdict(close).endswith("The difference can be chance: its 95 % interval holds zero.")
+
+
+def test_a_lead_beyond_chance_needs_no_intervals_that_are_apart() -> None:
+    assert surely_more(54, 43, 60)
+    assert wilson(54, 60)[0] < wilson(43, 60)[1]
+    assert not surely_more(48, 43, 60)
+    assert not surely_more(43, 54, 60)
+    assert not surely_more(5, 5, 60)
+    assert not surely_more(0, 0, 0)
+
+
+def test_the_larger_the_lead_the_surer_it_is() -> None:
+    for other in range(0, 60, 7):
+        sure = [surely_more(right, other, 60) for right in range(61)]
+        assert sure == sorted(sure)
+        assert not any(sure[: other + 1])
+    assert surely_more(60, 50, 60)
 
 
 def test_an_adapter_that_stays_behind_does_not_pay() -> None:
@@ -199,7 +223,7 @@ def test_an_adapter_that_stays_behind_does_not_pay() -> None:
         "Fine-tuning does not pay yet: with 200 examples the adapter answers 10 of 60 held-out "
         "phrasings right, RAG 50. More phrasings of each answer help most."
     )
-    assert verdict(curve((50, 2), (200, 45), rag=50)).endswith("intervals overlap.")
+    assert verdict(curve((50, 2), (200, 45), rag=50)).endswith("holds zero.")
 
 
 def test_nothing_right_anywhere_does_not_pay() -> None:

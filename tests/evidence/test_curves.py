@@ -11,7 +11,7 @@ import pytest
 
 from bot.errors import ExamplesError, ModelError, TuningError
 from bot.evidence.curve import Curve, Point, plan
-from bot.evidence.curves import SECONDS_A_QUESTION, Curves, adapters_folder
+from bot.evidence.curves import Curves, adapters_folder
 from bot.messages import Message
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
@@ -205,19 +205,3 @@ def test_too_few_examples_are_refused_before_anything_is_written(house: House) -
     with pytest.raises(ExamplesError, match="at least 8"):
         house.curves.start(EXAMPLES[:5], RECIPE, "kilns")
     assert not house.folder.exists()
-
-
-def test_the_estimate_is_that_of_the_trainings_and_the_answers(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from bot.tuning.trainings import Estimate
-
-    monkeypatch.setattr(house.trainings, "estimate", lambda *_: Estimate(None))
-    assert house.curves.estimate_seconds(EXAMPLES, RECIPE) is None
-    monkeypatch.setattr(house.trainings, "estimate", lambda *_: Estimate(120.0))
-    planned = plan(EXAMPLES, RECIPE.seed)
-    answers = len(planned.asked) * (len(planned.subsets) + 2)
-    learnt = sum(map(len, planned.subsets))
-    assert house.curves.estimate_seconds(EXAMPLES, RECIPE) == pytest.approx(
-        120.0 * learnt / 12 + answers * SECONDS_A_QUESTION
-    )

@@ -19,5 +19,6 @@ def test_drafts_are_not_learnt_from(tmp_path: Path) -> None:
     add_rows(engine, one, [NewRow(CHAT, "draft", "draft", "kilns.html")])
     assert approved_examples(engine, one) == []
     add_examples(engine, one, [Example(CHAT, 7, "kilns.html"), Example(CHAT)], "upload")
+    add_examples(engine, one, [Example(CHAT, grounded=True)], "upload")
     assert approved_examples(engine, one) == [Example(CHAT, 1, "kilns.html"), Example(CHAT, 2)]
     engine.dispose()

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,10 @@ from filelock import FileLock
 from bot.errors import AdapterError, ExamplesError, TuningError
 from bot.messages import Message
 from bot.tuning import adapters as shelf
-from bot.tuning.examples import read_examples
-from tests.tuning.house import PATIENCE_SECONDS, House, opened, recipe, scripted
+from bot.tuning.examples import Example, read_examples
+from bot.tuning.job import file_sha256
+from bot.tuning.trainings import Trainings
+from tests.tuning.house import JOB, PATIENCE_SECONDS, House, opened, recipe, scripted
 from tests.tuning.scripted_job import evaluation, report, step
 from tests.tuning.stand_in import fill
 
@@ -305,3 +307,35 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(house: House, tmp_path
     house.folder.write_text("a file where the folder should be")
     with pytest.raises(TuningError, match="cannot be written"):
         house.submit("step")
+
+
+def test_a_recipe_that_wants_passages_gets_them_made_anew(tmp_path: Path) -> None:
+    seeds: list[int] = []
+
+    def ground(plain: Sequence[Example], seed: int) -> list[Example]:
+        seeds.append(seed)
+        return [replace(one, grounded=True) for one in plain]
+
+    house = House(tmp_path)
+    house.trainings = Trainings(
+        house.folder,
+        house.adapters_dir,
+        base=lambda _: Path("/base.gguf"),
+        check=house.check,
+        ground=ground,
+        job=JOB,
+    )
+    given = [*scripted("step"), replace(scripted("of an earlier training")[0], grounded=True)]
+    try:
+        for grounding, learnt in ((0.0, [False]), (0.4, [False, True])):
+            wanted = replace(recipe(), grounding=grounding, seed=3)
+            seen = house.end(house.trainings.submit(given, wanted, "tern"))
+            assert (seen.state, seen.examples) == ("done", 1)
+            kept = read_examples(house.adapters_dir / "tern" / "examples.jsonl")
+            assert [one.grounded for one in kept] == learnt
+            assert seen.recipe.examples_sha256 == file_sha256(
+                house.adapters_dir / "tern" / "examples.jsonl"
+            )
+    finally:
+        house.trainings.close()
+    assert seeds == [3]

@@ -20,6 +20,7 @@ from bot.messages import Message
 from bot.records.examples import create_set, example_sets
 from bot.settings import read_settings
 from bot.testing import ScriptedModel
+from bot.tuning import presets
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.sets import add_examples
@@ -125,10 +126,19 @@ def test_the_default_trains_without_any_choice(tab_over: Opens) -> None:
     assert len(learnt) == 30
     assert name == "kiln-facts-2026"
     assert (recipe.epochs, recipe.schedule, recipe.patience) == (12, "cosine", 4)
+    assert recipe.grounding == 0.0
     assert len(recipe.base_sha256) == 64
     assert recipe.system_prompt == system_prompt()
     assert "kiln-facts-2026" in shown(page)
     assert "waiting" in shown(page)
+
+
+def test_it_learns_to_read_passages_when_asked_to(tab_over: Opens) -> None:
+    page, services = tab_over()
+    page.toggle(key="training-reads").set_value(True).run()
+    press(page, "Train")
+    ((_, recipe, _),) = services.scripted_trainings.submitted
+    assert recipe.grounding == presets.GROUNDING > 0
 
 
 def test_another_set_brings_its_own_name(tab_over: Opens) -> None:
