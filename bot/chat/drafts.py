@@ -291,7 +291,7 @@ def pairs_of_row(statement: str) -> Iterator[tuple[str, str]]:
     for name, value in fields:
         asked = name.lower()
         told = any(letter.isdigit() for letter in value) and len(value) < 60
-        if value == subject or not told or asked in _NO_QUESTION or asked.endswith("s"):
+        if value == subject or not told or _NO_NOUN.search(asked) or asked in _NO_QUESTION:
             continue
         value = value.rstrip(".")
         if asked in _MOMENTS:
@@ -301,6 +301,7 @@ def pairs_of_row(statement: str) -> Iterator[tuple[str, str]]:
 
 
 _MOMENTS = ("when", "date", "day", "time")
+_NO_NOUN = re.compile(r"s$|\b(?:after|before|by|from|to|at)$")
 _NO_QUESTION = ("code", "id", "number", "note", "notes")
 
 

@@ -42,6 +42,7 @@ class Actions:
     stop: Callable[[str], None]
     retry: Callable[[LiveAnswer], None]
     vote: Callable[[str, str], None]
+    keep: Callable[[LiveAnswer], None]
 
 
 class Card:
@@ -148,14 +149,25 @@ class Card:
         if written := answer.text.strip():
             with self._copy.container(key=f"copy-{answer.id}", width="content"):
                 st.code(written, language=None)
-        self._retry.button(
-            "Retry",
-            key=f"retry-{answer.id}",
-            icon=":material/refresh:",
-            type="tertiary",
-            on_click=self._actions.retry,
-            args=(answer,),
-        )
+        with self._retry.container(horizontal=True, gap="xsmall", width="content"):
+            st.button(
+                "Retry",
+                key=f"retry-{answer.id}",
+                icon=":material/refresh:",
+                type="tertiary",
+                on_click=self._actions.retry,
+                args=(answer,),
+            )
+            if written:
+                st.button(
+                    "",
+                    key=f"keep-{answer.id}",
+                    icon=":material/school:",
+                    type="tertiary",
+                    help="Use as a training example",
+                    on_click=self._actions.keep,
+                    args=(answer,),
+                )
         if self._origin is not None and answer.fingerprint is not None:
             self._origin.caption(_origin(answer))
 

@@ -20,7 +20,7 @@ from bot.chat.strategies import STRATEGIES, strategy
 from bot.errors import TriptychError
 from bot.models.catalog import EMBEDDED_NAME
 from bot.services import Services
-from bot.ui import asking, notes, sidebar, starters, state, text, theme
+from bot.ui import asking, example_keep, notes, sidebar, starters, state, text, theme
 from bot.ui.cards import Actions, Card, leaders
 
 REPAINT_SECONDS = 0.05
@@ -68,6 +68,8 @@ def page(services: Services) -> None:
                 turns.append(_draw_turn(services, asked))
     with conversations:
         sidebar.conversations(services, current)
+
+    example_keep.show(services)
 
     live = [drawn for drawn in turns if drawn.under_way]
     for drawn in live:
@@ -154,6 +156,7 @@ def _draw_turn(services: Services, turn: LiveTurn) -> Drawn:
         stop=partial(_stop, services.chat, turn.id),
         retry=partial(_retry, services),
         vote=partial(_vote, services.chat),
+        keep=partial(_keep, turn.question),
     )
     return Drawn(turn, _draw_cards(turn, actions), under_way)
 
@@ -278,6 +281,10 @@ def _retry(services: Services, answer: LiveAnswer) -> None:
         services.chat.retry(answer.id, options)
     except TriptychError as error:
         state.notify(str(error), failed=True)
+
+
+def _keep(question: str, answer: LiveAnswer) -> None:
+    example_keep.ask(question, answer.text.strip())
 
 
 def _vote(chat: Chat, answer_id: str, key: str) -> None:

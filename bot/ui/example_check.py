@@ -10,7 +10,7 @@ from bot.errors import TriptychError
 from bot.evidence.review import Review
 from bot.records.examples import ExampleRow, ExampleSet, delete_rows, example_rows
 from bot.services import Services
-from bot.tuning.checks import Problem, Statistics
+from bot.tuning.checks import Bin, Problem, Statistics
 from bot.tuning.recipe import TrainingRecipe
 from bot.ui.library_work import counted
 from bot.ui.text import plain
@@ -188,20 +188,27 @@ def _histogram(found: Statistics) -> None:
     import pandas as pd
 
     frame = pd.DataFrame(
-        {"low": one.low, "high": one.high, "examples": one.examples} for one in found.histogram
+        {
+            "tokens": [_span(one) for one in found.histogram],
+            "examples": [one.examples for one in found.histogram],
+        }
     )
     chart = (
         altair.Chart(frame)
         .mark_bar(cornerRadiusTopLeft=3, cornerRadiusTopRight=3, color="#6366f1")
         .encode(
-            x=altair.X("low:Q", title="tokens", bin="binned"),
-            x2="high:Q",
+            x=altair.X("tokens:O", sort=None, title=None, axis=altair.Axis(labelAngle=0)),
             y=altair.Y("examples:Q", title=None, axis=altair.Axis(tickMinStep=1)),
-            tooltip=["low", "high", "examples"],
+            tooltip=["tokens:O", "examples:Q"],
         )
         .properties(height=220)
     )
     st.altair_chart(chart)
+
+
+def _span(one: Bin) -> str:
+    last = one.high - 1
+    return f"{one.low}" if last == one.low else f"{one.low}–{last}"
 
 
 def _coverage(found: Statistics) -> None:

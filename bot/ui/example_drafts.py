@@ -245,7 +245,7 @@ def _progress(work: Drafting) -> None:
 
 def _card(services: Services, row: ExampleRow) -> None:
     question, answer = (one.content for one in row.messages[-2:])
-    with st.container(border=True, key=f"examples_draft_{row.id}"):
+    with st.container(border=True, key=f"examples_card_{row.id}"):
         st.text_input("Question", question, key=_question_key(row))
         st.text_area("Answer", answer, key=_answer_key(row), height="content")
         with st.container(horizontal=True, vertical_alignment="center"):

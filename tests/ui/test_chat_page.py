@@ -9,9 +9,11 @@ from streamlit.testing.v1 import AppTest
 
 from bot.chat.answers import LiveAnswer
 from bot.chat.fingerprint import Fingerprint
+from bot.records.examples import example_sets
 from bot.services import Services
 from bot.testing import Reply, ScriptedModel
-from bot.ui import cards, starters
+from bot.tuning.sets import approved_examples
+from bot.ui import cards, starters, state
 from tests.scripted_services import ScriptedServices
 from tests.ui.conftest import PageOver
 
@@ -259,3 +261,21 @@ def test_older_conversations_are_sent_only_when_they_are_looked_at(page_over: Pa
     page.run()
     assert not page.exception
     assert len(listed()) == len(services.chat.conversations()) == 10
+
+
+def test_an_answer_is_kept_as_an_example_with_a_correction(page_over: PageOver) -> None:
+    page, services = page_over(ScriptedModel(always=Reply("It costs nothing.")))
+    ask(page, "What does it cost?")
+    page.run()
+    keep = next(one for one in page.button if str(one.key).startswith("keep-"))
+    keep.click().run()
+    assert page.text_area(key="keep_question").value == "What does it cost?"
+    assert page.text_area(key="keep_answer").value == "It costs nothing."
+    page.text_area(key="keep_answer").input("It costs £2.")
+    page.button(key="keep_done").click().run()
+    (made,) = example_sets(services.engine)
+    (example,) = approved_examples(services.engine, made.id)
+    assert made.name == "From the chat"
+    assert [one.content for one in example.messages] == ["What does it cost?", "It costs £2."]
+    assert page.session_state[state.EXAMPLE_SET] == made.id
+    assert not page.exception
