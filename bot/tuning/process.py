@@ -17,12 +17,13 @@ from bot.tuning import report as reports
 from bot.tuning.folder import End, Outcome
 
 JOB = (sys.executable, "-m", "bot.tuning.job")
-OUT_OF_MEMORY = (
-    "The machine ran out of memory. "
-    "Close other programs and resume it, or train with a smaller batch_size or rank."
-)
+_LESS_MEMORY = "Close other programs and resume it, or train with a smaller batch_size or rank."
+OUT_OF_MEMORY = f"The machine ran out of memory. {_LESS_MEMORY}"
 _ROOT = Path(__file__).resolve().parents[2]
 _KILLED = -9
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+"""What native code ends with, for one when it is refused memory."""
+
 
 # Standard error is for failures. Threads that wait asleep, not spinning, leave the cores to the
 # answers under way.
@@ -89,6 +90,9 @@ class OwnedProcess:
         status = self._process.returncode
         if status == _KILLED and _killed_for_memory() > self._killed_before:
             return Outcome("failed", OUT_OF_MEMORY, resumable=True)
+        if -status in _CRASHES:
+            cause = f"The training's process crashed ({_signal(-status)}); memory may be short."
+            return Outcome("failed", f"{cause} {_LESS_MEMORY}", resumable=True)
         if status < 0:
             cause = f"The training's process was ended from outside ({_signal(-status)})."
             resume = "Resume it to go on from its last checkpoint."

@@ -63,8 +63,8 @@ def train(
         elif word == "torn" and first:
             with (checkpoints.parent / "events.jsonl").open("a") as file:
                 file.write('{"step": {"step": 4, "st')
-        elif word == "kill" and first:
-            os.kill(os.getpid(), signal.SIGKILL)
+        elif word in SIGNALS and first:
+            os.kill(os.getpid(), SIGNALS[word])
         elif word in FAILURES and first:
             raise FAILURES[word]
         elif word in ("wait", "deaf"):
@@ -79,6 +79,7 @@ def train(
     return report(best, "cancelled" if cancelled() else "")
 
 
+SIGNALS = {"kill": signal.SIGKILL, "crash": signal.SIGSEGV}
 FAILURES: dict[str, Exception] = {
     "memory": MemoryError(),
     "tensor": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),

@@ -153,6 +153,7 @@ def test_a_process_killed_for_want_of_memory_is_told(
         ("memory", "ran out of memory", True),
         ("tensor", "ran out of memory", True),
         ("disk", "the disk is full. Make room", True),
+        ("crash", "crashed (SIGSEGV); memory may be short", True),
         ("defect", "mat1 and mat2 cannot be multiplied", False),
     ],
 )
