@@ -99,11 +99,13 @@ class ScriptedTrainings:
     Args:
         listed: the newest first.
         seconds: what a training is estimated at; None while it is measured.
+        mismeasured: why the time of a training cannot be measured; empty when it can.
         refusal: said to whatever is asked of it, when there is one.
     """
 
     listed: list[Training] = field(default_factory=list)
     seconds: float | None = 200.0
+    mismeasured: str = ""
     refusal: TuningError | None = None
     submitted: list[tuple[list[Example], TrainingRecipe, str]] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -145,7 +147,8 @@ class ScriptedTrainings:
 
     def estimate(self, examples: Sequence[Example], recipe: TrainingRecipe) -> Estimate:
         self.estimated.append(recipe)
-        return Estimate(None if self.seconds is None else self.seconds * recipe.epochs / 12)
+        seconds = None if self.seconds is None else self.seconds * recipe.epochs / 12
+        return Estimate(seconds, self.mismeasured)
 
     def close(self) -> None:
         """Nothing was opened."""

@@ -85,6 +85,13 @@ GROUPS: Mapping[str, tuple[Knob, ...]] = {
             "tied to one wording.",
             0.05,
         ),
+        Knob(
+            "grounding",
+            "With passages",
+            "So many examples with passages of your documents before the question, as a share of "
+            "the others: it learns to read as well as to know. 0 means none.",
+            0.1,
+        ),
         Knob("dropout", "Dropout", "Share of the inputs that is left out at every step.", 0.05),
         Knob("weight_decay", "Weight decay", "Pull of what is learnt towards nothing.", 0.01),
     ),

@@ -64,7 +64,10 @@ def _shown(services: Services, shown: Sequence[Training]) -> None:
     ticking = any(one.active for one in shown)
 
     def draw() -> None:
-        now = [services.trainings.get(training_id) for training_id, _ in drawn]
+        try:
+            now = [services.trainings.get(training_id) for training_id, _ in drawn]
+        except TriptychError:  # somebody else removed one
+            st.rerun()
         if [(one.id, one.state) for one in now] != drawn:
             st.rerun()
         for one in now:

@@ -105,10 +105,12 @@ def _under_way(training: Training) -> None:
 
 def _where(training: Training) -> str:
     if training.state == "checking":
-        return "Trained. Now it is checked that what will be served answers as what was trained …"
+        return "Now it is checked that what will be served answers as what was trained …"
     if not training.steps:
         return "Reading the model and the examples …"
     last = training.steps[-1]
+    if last.step == last.steps and not last.fold:
+        return "Trained. Now it is measured what it knows …"
     fold = f"cross-validation {last.fold} of {training.recipe.folds} · " if last.fold else ""
     said = f"{fold}pass {last.epoch} of {training.recipe.epochs} · step {last.step} of {last.steps}"
     return f"{said[0].upper()}{said[1:]}"

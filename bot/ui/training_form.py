@@ -17,6 +17,7 @@ from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.sets import approved_examples
 from bot.tuning.split import folds, held_out
+from bot.ui import examples as examples_tab
 from bot.ui import recipe_fields, state, training_words
 from bot.ui.library_work import counted
 from bot.ui.text import plain
@@ -58,7 +59,8 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
             name_fault = _name(services, chosen)
         examples = approved_examples(services.engine, chosen.id)
         start = _preset(services, examples)
-        recipe = _reading(_knobs(services, start))
+        _reading()
+        recipe = _knobs(services, start)
         reason = name_fault or _reason(examples, recipe)
         if recipe is not None:
             if not reason:
@@ -75,7 +77,8 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
             if reason:
                 st.markdown(f":orange[{plain(reason)}]", width="stretch")
             elif recipe is not None:
-                st.markdown(f":gray[{_minutes(services, examples, recipe)}]", width="stretch")
+                minutes, fault = _minutes(services, examples, recipe)
+                st.markdown(f":gray[{minutes}. {plain(fault)}]", width="stretch")
         if clicked and recipe is not None and not reason:
             _begin(services, examples, recipe, begun)
 
@@ -87,7 +90,8 @@ def _nothing_to_learn() -> None:
         _open_examples()
 
 
-def _open_examples() -> None:
+def _open_examples(view: str = "Rows") -> None:
+    st.session_state[examples_tab.VIEW] = view
     state.open_tuning_tab(EXAMPLES_TAB)
     st.rerun()
 
@@ -168,7 +172,7 @@ def _preset(services: Services, examples: Sequence[Example]) -> TrainingRecipe:
     if st.session_state.get(state.PRESET) not in by_name:
         st.session_state[state.PRESET] = presets.DEFAULT
     captions = [
-        f"{one.summary}  \n**{_minutes(services, examples, _recipe(services, one.name))}**"
+        f"{one.summary}  \n**{_minutes(services, examples, _recipe(services, one.name))[0]}**"
         for one in presets.PRESETS
     ]
     st.radio(
@@ -199,6 +203,24 @@ def _preset_chosen(services: Services) -> None:
     recipe_fields.turn_to(_recipe(services, st.session_state[state.PRESET]))
 
 
+def _reading() -> None:
+    """The switch of training with passages; it turns a knob."""
+    knob = recipe_fields.key("grounding")
+    st.session_state[_READS] = bool(st.session_state.get(knob))
+
+    def turn() -> None:
+        st.session_state[knob] = presets.GROUNDING if st.session_state[_READS] else 0.0
+
+    st.toggle(
+        "Also learn to read passages of my documents",
+        key=_READS,
+        on_change=turn,
+        help="For the hybrid strategy: examples are asked after passages as well, right ones and "
+        "misleading ones, so that it uses what is retrieved and not only its memory. Takes "
+        "about twice as long.",
+    )
+
+
 def _knobs(services: Services, start: TrainingRecipe) -> TrainingRecipe | None:
     """The knobs of the recipe; None while one of them is turned too far."""
     with st.expander("Every knob", key="training_knobs", icon=":material/tune:"):
@@ -218,19 +240,6 @@ def _knobs(services: Services, start: TrainingRecipe) -> TrainingRecipe | None:
                 args=(services,),
             )
     return None if recipe_fields.wrong(start, changes) else replace(start, **changes)
-
-
-def _reading(recipe: TrainingRecipe | None) -> TrainingRecipe | None:
-    """The switch that lets it learn to read passages; the recipe with what it says."""
-    reads = st.toggle(
-        "Also learn to read passages of my documents",
-        key=_READS,
-        help="For the hybrid strategy: examples are asked after passages as well, right ones and "
-        "misleading ones, so that it uses what is retrieved and not only its memory. Takes "
-        "about twice as long.",
-        persist_state="session",
-    )
-    return recipe and replace(recipe, grounding=presets.GROUNDING if reads else 0.0)
 
 
 def _reason(examples: Sequence[Example], recipe: TrainingRecipe | None) -> str:
@@ -264,7 +273,7 @@ def _problems(services: Services, chosen: ExampleSet, recipe: TrainingRecipe) ->
             icon=":material/checklist:",
             type="tertiary",
         ):
-            _open_examples()
+            _open_examples("Check")
     if not blocking:
         return ""
     verb = "keeps" if blocking == 1 else "keep"
@@ -279,7 +288,8 @@ def _plan(examples: Sequence[Example], recipe: TrainingRecipe) -> str:
     if not recipe.validation_share:
         said += "; none is held out, so nothing will tell what it understood"
     else:
-        said += f"; {len(asked):,} other phrasings are held out to see what it understood"
+        phrasings = "other phrasing is" if len(asked) == 1 else "other phrasings are"
+        said += f"; {len(asked):,} {phrasings} held out to see what it understood"
         if recipe.patience:
             said += (
                 f", and it stops early when {recipe.patience} measurements in a row gain nothing"
@@ -289,16 +299,19 @@ def _plan(examples: Sequence[Example], recipe: TrainingRecipe) -> str:
     return f"{said}."
 
 
-def _minutes(services: Services, examples: Sequence[Example], recipe: TrainingRecipe) -> str:
+def _minutes(
+    services: Services, examples: Sequence[Example], recipe: TrainingRecipe
+) -> tuple[str, str]:
+    """How long it takes, in a few words, and why that is not known; empty when it is."""
     found = services.trainings.estimate(examples, recipe)
     if found.error:
-        return plain(found.error)
-    if found.seconds is None and services.trainings.current() is not None:
-        return "Its time is measured when no training runs"
-    if found.seconds is None:
-        st.session_state[_MEASURING] = True
-        return "Its time is being measured …"
-    return f"About {training_words.duration(found.seconds)} on this machine"
+        return "Its time could not be measured", found.error
+    if found.seconds is not None:
+        return f"About {training_words.duration(found.seconds)} on this machine", ""
+    if services.trainings.current() is not None:
+        return "Its time is measured when no training runs", ""
+    st.session_state[_MEASURING] = True
+    return "Its time is being measured …", ""
 
 
 def _begin(

@@ -17,7 +17,7 @@ from bot.errors import TuningError
 from bot.evidence.offers import Offer
 from bot.evidence.parity import Parity
 from bot.messages import Message
-from bot.records.examples import create_set, example_sets
+from bot.records.examples import NewRow, add_rows, create_set, example_sets
 from bot.settings import read_settings
 from bot.testing import ScriptedModel
 from bot.tuning import presets
@@ -136,9 +136,12 @@ def test_the_default_trains_without_any_choice(tab_over: Opens) -> None:
 def test_it_learns_to_read_passages_when_asked_to(tab_over: Opens) -> None:
     page, services = tab_over()
     page.toggle(key="training-reads").set_value(True).run()
+    assert page.number_input(key=key("grounding")).value == presets.GROUNDING
     press(page, "Train")
     ((_, recipe, _),) = services.scripted_trainings.submitted
     assert recipe.grounding == presets.GROUNDING > 0
+    page.number_input(key=key("grounding")).set_value(0.0).run()
+    assert page.toggle(key="training-reads").value is False
 
 
 def test_another_set_brings_its_own_name(tab_over: Opens) -> None:
@@ -196,7 +199,7 @@ def test_a_knob_that_is_turned_too_far_says_so_beside_itself(tab_over: Opens) ->
 
 
 def test_there_is_a_knob_for_every_field_of_the_recipe() -> None:
-    ours = {"system_prompt", "base_sha256", "examples_sha256", "grounding"}
+    ours = {"system_prompt", "base_sha256", "examples_sha256"}
     assert set(names()) == set(TrainingRecipe.__dataclass_fields__) - ours
     assert all(knob.meaning for group in GROUPS.values() for knob in group)
 
@@ -207,6 +210,16 @@ def test_a_time_that_is_not_known_is_being_measured(tab_over: Opens) -> None:
     services.scripted_trainings.seconds = 60.0
     page.run()
     assert "About 1 min on this machine" in shown(page)
+
+
+def test_a_time_that_cannot_be_measured_says_why_beside_the_button(tab_over: Opens) -> None:
+    page, services = tab_over(seconds=None)
+    services.scripted_trainings.mismeasured = "The disk is full. Make room."
+    page.run()
+    assert "could not be measured" in page.radio(key="preset").proto.captions[0]
+    assert "The disk" not in page.radio(key="preset").proto.captions[0]
+    assert "The disk is full" in shown(page)
+    assert not page.button(key="train").disabled
 
 
 def test_too_few_examples_are_refused_in_words(tab_over: Opens) -> None:
@@ -220,6 +233,23 @@ def test_more_folds_than_there_are_examples_are_refused_in_words(tab_over: Opens
     page.number_input(key=key("folds")).set_value(5).run()
     assert page.button(key="train").disabled
     assert "5 folds need at least 5 different examples" in shown(page)
+
+
+def test_problems_of_the_examples_lead_to_them(tab_over: Opens) -> None:
+    page, services = tab_over()
+    (chosen,) = example_sets(services.engine)
+    add_examples(services.engine, chosen.id, examples(1), "upload")
+    page.run()
+    assert "1 problem in the examples" in shown(page)
+    assert not page.button(key="train").disabled
+    empty = NewRow((Message("user", "Why?"), Message("assistant", "")), "typed")
+    add_rows(services.engine, chosen.id, [empty])
+    page.run()
+    assert "1 problem of the examples keeps them from being learnt" in shown(page)
+    assert page.button(key="train").disabled
+    press(page, "Look at them")
+    assert page.session_state["_tuning_next_tab"] == "Examples"
+    assert page.session_state["examples_view"] == "Check"
 
 
 def test_what_cannot_be_submitted_is_said_beside_the_button(tab_over: Opens) -> None:
@@ -253,6 +283,11 @@ def test_a_training_that_has_just_begun_has_no_figures_yet(tab_over: Opens) -> N
     assert {"Stop"} <= buttons(page)
 
 
+def test_after_the_last_step_it_is_measured(tab_over: Opens) -> None:
+    page, _ = tab_over(training("running", STEPS))
+    assert "Now it is measured what it knows" in page.get("progress")[0].proto.text
+
+
 def test_without_a_validation_only_the_loss_is_drawn(tab_over: Opens) -> None:
     page, _ = tab_over(training("running", 100, recipe=replace(RECIPE, validation_share=0.0)))
     assert len(page.get("vega_lite_chart")) == 1
@@ -279,7 +314,7 @@ def test_a_queue_says_how_many_come_first(tab_over: Opens) -> None:
 
 def test_checking_cannot_be_stopped(tab_over: Opens) -> None:
     page, _ = tab_over(training("checking", STEPS))
-    assert "Trained. Now it is checked" in page.get("progress")[0].proto.text
+    assert "Now it is checked that" in page.get("progress")[0].proto.text
     assert not any(label.startswith("Stop") for label in buttons(page))
 
 
@@ -352,6 +387,13 @@ def test_a_stop_before_anything_was_learnt_keeps_nothing(tab_over: Opens) -> Non
     press(page, "Stop")
     assert "before there was anything worth keeping" in shown(page)
     assert "Ask it" not in buttons(page)
+
+
+def test_a_training_that_somebody_else_removes_is_gone(tab_over: Opens) -> None:
+    page, services = tab_over(training("running", 60, id="1"))
+    services.scripted_trainings.listed.clear()
+    page.run()
+    assert "kilns" not in shown(page).replace("Kilns", "")
 
 
 def test_a_refusal_is_said_on_the_card(tab_over: Opens) -> None:
