@@ -200,6 +200,13 @@ def _recipe(services: Services, preset: str) -> TrainingRecipe:
 
 
 def _preset_chosen(services: Services) -> None:
+    """Turn the knobs to the preset; the switch stays as it is."""
+    reads = st.session_state.get(recipe_fields.key("grounding")) or 0.0
+    _back_to_preset(services)
+    st.session_state[recipe_fields.key("grounding")] = reads
+
+
+def _back_to_preset(services: Services) -> None:
     recipe_fields.turn_to(_recipe(services, st.session_state[state.PRESET]))
 
 
@@ -236,7 +243,7 @@ def _knobs(services: Services, start: TrainingRecipe) -> TrainingRecipe | None:
                 key="training_knobs_back",
                 icon=":material/undo:",
                 type="tertiary",
-                on_click=_preset_chosen,
+                on_click=_back_to_preset,
                 args=(services,),
             )
     return None if recipe_fields.wrong(start, changes) else replace(start, **changes)

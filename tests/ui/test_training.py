@@ -136,6 +136,7 @@ def test_the_default_trains_without_any_choice(tab_over: Opens) -> None:
 def test_it_learns_to_read_passages_when_asked_to(tab_over: Opens) -> None:
     page, services = tab_over()
     page.toggle(key="training-reads").set_value(True).run()
+    page.radio(key="preset").set_value("quick").run()
     assert page.number_input(key=key("grounding")).value == presets.GROUNDING
     press(page, "Train")
     ((_, recipe, _),) = services.scripted_trainings.submitted
