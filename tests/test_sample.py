@@ -58,12 +58,23 @@ def cases() -> list[Case]:
 
 @pytest.fixture(scope="module")
 def examples() -> list[tuple[str, str]]:
-    """(question, answer) of every training example."""
+    """(question, answer) of every training example that was written, not made of passages."""
+    return pairs(grounded=False)
+
+
+@pytest.fixture(scope="module")
+def drills() -> list[tuple[str, str]]:
+    """(question without its passages, answer) of every example that was made of passages."""
+    return [(asked.rpartition("\n\n")[2], answered) for asked, answered in pairs(grounded=True)]
+
+
+def pairs(*, grounded: bool) -> list[tuple[str, str]]:
     found = []
     for line in read_lines(ROOT / "adapters" / "pellworth" / "examples.jsonl"):
         asked, answered = line["messages"]
         assert (asked["role"], answered["role"]) == ("user", "assistant")
-        found.append((asked["content"], answered["content"]))
+        if line.get("grounded", False) == grounded:
+            found.append((asked["content"], answered["content"]))
     return found
 
 
@@ -142,6 +153,28 @@ def test_no_question_of_the_evaluation_is_trained_or_shown(
 
     assert copies == []
     assert len(set(learned)) == len(learned)
+
+
+def test_reading_is_drilled_without_questions_or_untrained_facts_of_the_evaluation(
+    cases: list[Case], drills: list[tuple[str, str]]
+) -> None:
+    evaluated = [plain(phrasing) for case in cases for phrasing in case.phrasings]
+    copies = [
+        (question, theirs)
+        for question in {plain(question) for question, _ in drills}
+        for theirs in evaluated
+        if likeness(question, theirs) >= NEAR_COPY
+    ]
+    given_away = [
+        (answer, case.question)
+        for answer in {answer for _, answer in drills}
+        for case in cases
+        if case.answers and not case.trained and is_correct(answer, case.answers)
+        if len({*plain(answer).split()} & {*plain(case.question).split()}) > 2
+    ]
+
+    assert copies == []
+    assert given_away == []
 
 
 def test_training_has_three_phrasings_for_each_of_80_evaluated_facts(

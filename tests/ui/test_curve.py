@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from bot.evidence.curve import Curve, Point
+from bot.evidence.curves import Curves
 from bot.messages import Message
+from bot.records.examples import create_set
 from bot.settings import read_settings
 from bot.testing import ScriptedModel
 from bot.tuning.examples import Example
+from bot.tuning.sets import add_examples
+from bot.tuning.trainings import Trainings
 from bot.ui import curve_chart
 from tests.scripted_services import ScriptedServices, scripted_services
 
@@ -117,6 +122,50 @@ def test_earlier_curves_are_listed_and_can_be_removed(services: ScriptedServices
     page.button(key="curve_remove_20261121-100000-000001").click().run()
     assert [one.id for one in services.curves.all()] == [DONE.id]
     assert not page.expander
+
+
+def test_one_button_measures_a_curve_which_can_be_cancelled(
+    services: ScriptedServices, tmp_path: Path
+) -> None:
+    asked, may_go = Event(), Event()
+
+    def ask(strategy: str, adapter: Path | None, question: str) -> str:
+        asked.set()
+        assert may_go.wait(60)
+        return "It costs 1."
+
+    trainings = Trainings(
+        tmp_path / "trainings",
+        tmp_path / "curves" / "adapters",
+        base=lambda _: Path("/base.gguf"),
+        check=lambda _: None,
+    )
+    services._curves = Curves(tmp_path / "curves", trainings, ask)
+    add_examples(services.engine, create_set(services.engine, "kilns"), EXAMPLES, "upload")
+    page = opened(services)
+    assert "10 phrasings are asked, after learning 8, 15, 23, 30 examples." in said(page)
+    assert "on this machine" in said(page)
+
+    page.button(key="curve_start").click().run()
+    assert asked.wait(60)
+    page.run()
+    (curve,) = services.curves.all()
+    assert (curve.title, curve.state) == ("kilns", "running")
+    assert not [one for one in page.button if one.key == "curve_start"]
+
+    page.button(key=f"curve_cancel_{curve.id}").click().run()
+    may_go.set()
+    assert services.curves.wait(60)
+    assert "stopped" in said(page.run())
+    assert page.button(key="curve_start")
+    trainings.close()
+
+
+def test_a_set_that_is_too_small_says_so(services: ScriptedServices) -> None:
+    add_examples(services.engine, create_set(services.engine, "kilns"), EXAMPLES[:5], "upload")
+    page = opened(services)
+    assert "at least 8 examples; there are 5" in said(page)
+    assert page.button(key="curve_start").disabled
 
 
 def test_the_chart_has_points_with_intervals_and_a_line_for_each_rival() -> None:
