@@ -18,6 +18,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
 LARGEST_MESSAGE_BYTES = 64 << 20
+_FINISHED = {ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY}
 _STAMP = re.compile(r"\b\d{10,}\b")
 _FAILED = re.compile(r":red-badge\[[^\]]*failed\]|Traceback")
 
@@ -80,7 +81,7 @@ class Visitor:
     def _take(self, message: ForwardMsg, now: int) -> None:
         match message.WhichOneof("type"):
             case "script_finished":
-                self.finished_runs += message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
+                self.finished_runs += message.script_finished in _FINISHED
                 if message.script_finished == ForwardMsg.FINISHED_WITH_COMPILE_ERROR:
                     self.errors.append("the page's script cannot be compiled")
             case "page_info_changed":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Engine, ForeignKey, delete, func, select, update
+from sqlalchemy import JSON, Engine, ForeignKey, bindparam, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bot.records.database import Table
@@ -280,16 +280,17 @@ def update_answer(engine: Engine, answer_id: str, values: Mapping[str, Any]) -> 
 
 
 def update_answers(engine: Engine, values: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write some columns of several answers (by id), in one transaction.
+    """Write the same columns of several answers (by id), in one transaction.
 
     Raises:
         RecordsError: nothing was written.
     """
-    with transaction(engine) as session:
-        for answer_id, columns in values.items():
-            session.execute(
-                update(AnswerRecord).where(AnswerRecord.id == answer_id).values(**columns)
-            )
+    if not values:
+        return
+    statement = update(AnswerRecord).where(AnswerRecord.id == bindparam("answer_id"))
+    rows = [{"answer_id": answer_id, **columns} for answer_id, columns in values.items()]
+    with transaction(engine) as session:  # its connection: less than half of a session's work
+        session.connection().execute(statement, rows)
 
 
 def rename(engine: Engine, conversation_id: str, title: str) -> bool:

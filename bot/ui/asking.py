@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
@@ -19,8 +20,12 @@ LONGEST_QUESTION = 8000
 TICK_SECONDS = 0.1
 
 
-def draw_input(upload_megabytes: int) -> None:
-    """The one input of the page: a question, documents, or both."""
+def draw_input(upload_megabytes: int, submitted: Callable[[], None]) -> None:
+    """The one input of the page: a question, documents, or both.
+
+    Args:
+        submitted: called when something was sent; it begins with `take`.
+    """
     st.chat_input(
         "Ask all strategies…",
         key=state.QUESTION,
@@ -28,8 +33,15 @@ def draw_input(upload_megabytes: int) -> None:
         file_type=sorted(SUFFIXES),
         max_upload_size=upload_megabytes,
         max_chars=LONGEST_QUESTION,
-        on_submit=_submitted,
+        on_submit=submitted,
     )
+
+
+def take() -> None:
+    """Put what was sent on its way."""
+    sent = st.session_state[state.QUESTION]
+    files = tuple((file.name, file.getvalue()) for file in sent.files)
+    state.submit(sent.text.strip(), files)
 
 
 def settle() -> None:
@@ -97,12 +109,6 @@ def draw_outcome(place: str) -> None:
             lines.append(f":red[:material/error: {text.plain(work.error)}]")
         with st.container(key=f"read-{place}"):
             st.markdown("  \n".join(lines))
-
-
-def _submitted() -> None:
-    sent = st.session_state[state.QUESTION]
-    files = tuple((file.name, file.getvalue()) for file in sent.files)
-    state.submit(sent.text.strip(), files)
 
 
 def _put(services: Services, waiting: state.Submission, conversation_id: str) -> None:

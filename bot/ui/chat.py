@@ -22,9 +22,13 @@ from bot.models.catalog import EMBEDDED_NAME
 from bot.services import Services
 from bot.ui import asking, example_keep, notes, sidebar, starters, state, text, theme
 from bot.ui.cards import Actions, Card, leaders
+from bot.ui.slots import Slots, as_whole_page
 
 REPAINT_SECONDS = 0.05
 IDLE_SECONDS = 0.25
+
+ASKED = "asked"
+"""Key of the fragment that draws a new question."""
 
 CARD_WIDTH = 270
 """The least width of a card, in pixels; narrower pages fold."""
@@ -35,7 +39,6 @@ _TITLES = {one.name: one.title for one in STRATEGIES}
 def page(services: Services) -> None:
     """Draw the page and, while answers are being written, keep drawing them."""
     chat = services.chat
-    reader = state.reader(chat)
     asking.settle()
     current = _known_conversation(chat)
 
@@ -49,39 +52,83 @@ def page(services: Services) -> None:
         arriving = st.container()
     with st.sidebar:
         sidebar.choices(services, partial(_stop_strategy, chat))
-        conversations = st.container()
+        conversations = st.empty()
         indexing = st.empty()
         sidebar.indexing(services, indexing)
         notes.show(services)
     _show_notice()
     with st.bottom:
         stop_all = st.empty()
-    asking.draw_input(services.settings.upload_megabytes)
+    slots = Slots(hero, arriving, conversations, indexing, stop_all)
+    asking.draw_input(services.settings.upload_megabytes, partial(_submitted, services, slots))
+    _draw_asked(services, slots)
 
     if state.submission() is None and not turns:
         _draw_hero(services, hero)
+    only_turns = state.submission() is None and state.reading(current) is None
     if asked is None:
         with arriving:
             asked = asking.ask(services, current)
             if asked is not None:
                 current = asked.conversation_id
                 turns.append(_draw_turn(services, asked))
-    with conversations:
-        sidebar.conversations(services, current)
-
+    slots.shown = len(turns)
+    _draw_conversations(services, slots, current)
     example_keep.show(services)
+    _follow(services, slots, turns)
+    slots.settled = only_turns or asked is not None
 
+
+def _submitted(services: Services, slots: Slots) -> None:
+    """Take what was sent. A question that needs nothing else is asked at once, and drawn into
+    the page as it stands; for everything else the whole page is drawn."""
+    asking.take()
+    if not slots.settled or services.indexing.active:
+        return
+    slots.asked = asking.ask_at_once(services, state.conversation_id())
+    if slots.asked is not None:
+        st.rerun(ASKED)
+
+
+@st.fragment(key=ASKED)
+def _draw_asked(services: Services, slots: Slots) -> None:
+    """Draw the turn that was just asked, if there is one, and follow it to its end."""
+    turn, slots.asked = slots.asked, None
+    if turn is None:
+        return
+    slots.settled = False
+    with as_whole_page():
+        slots.hero.empty()
+        with slots.turns:
+            drawn = _draw_turn(services, turn)
+        slots.shown += 1
+        if slots.newest != turn.conversation_id:
+            _draw_conversations(services, slots, turn.conversation_id)
+        _follow(services, slots, [drawn])
+    slots.settled = True
+    if slots.shown >= 2 * state.shown_turns():
+        st.rerun()
+
+
+def _draw_conversations(services: Services, slots: Slots, current: str) -> None:
+    with slots.conversations.container():
+        slots.newest = sidebar.conversations(services, current)
+
+
+def _follow(services: Services, slots: Slots, turns: Sequence[Drawn]) -> None:
+    """Keep drawing the answers under way until all are there."""
+    chat = services.chat
     live = [drawn for drawn in turns if drawn.under_way]
     for drawn in live:
-        reader.hold(drawn.turn.id)
+        state.reader(chat).hold(drawn.turn.id)
     if live:
-        _draw_stop_all(chat, stop_all, [drawn.turn for drawn in live])
-    _drain(services, live, partial(sidebar.indexing, services, indexing))
-    stop_all.empty()
+        _draw_stop_all(chat, slots.stop_all, [drawn.turn for drawn in live])
+    _drain(services, live, partial(sidebar.indexing, services, slots.indexing))
+    slots.stop_all.empty()
     if state.submission() is not None:
         st.rerun()
     if services.indexing.active:
-        _follow_indexing(services, indexing)
+        _follow_indexing(services, slots.indexing)
 
 
 @dataclass(frozen=True)
@@ -94,7 +141,7 @@ class Drawn:
     under_way: bool
 
 
-def _drain(services: Services, live: list[Drawn], show_indexing: Callable[[], None]) -> None:
+def _drain(services: Services, live: Sequence[Drawn], show_indexing: Callable[[], None]) -> None:
     """Write what changes into the cards until every turn is done."""
     seen = {drawn.turn.id: -1 for drawn in live}
     under_way = list(live)

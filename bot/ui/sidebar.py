@@ -67,12 +67,16 @@ def _why_no_adapter(model: str, adapters: tuple[str, ...] | None) -> str:
     return "" if adapters else f"No adapter is installed for {text.plain(model)}."
 
 
-def conversations(services: Services, current: str) -> None:
-    """The conversations, the newest first, with what can be done to the open one."""
+def conversations(services: Services, current: str) -> str:
+    """The conversations, the newest first, with what can be done to the open one.
+
+    Returns:
+        The first one's id; empty when there is none.
+    """
     chat = services.chat
     rows = chat.conversations()
     if not rows:
-        return
+        return ""
     with st.container(key="conversations", gap=None):
         st.markdown("**Conversations**")
         for row in rows[:_LISTED]:
@@ -84,6 +88,7 @@ def conversations(services: Services, current: str) -> None:
                 with older:
                     for row in rows[_LISTED:]:
                         _conversation(services, row.id, row.title, is_open=row.id == current)
+    return rows[0].id
 
 
 def indexing(services: Services, slot: DeltaGenerator) -> None:

@@ -21,7 +21,9 @@ STRATEGIES = ("prompt", "few-shot", "rag", "adapter", "hybrid")
 
 
 def ask(page: AppTest, question: str) -> AppTest:
-    return page.chat_input(key="question").set_value(question).run()
+    """Ask, and see the whole page: a run that draws just the answer leaves `AppTest` only that."""
+    page.chat_input(key="question").set_value(question).run()
+    return page if page.chat_input else page.run()
 
 
 def shown(page: AppTest) -> str:
@@ -88,6 +90,33 @@ def test_the_sliders_count_for_the_next_question(page_over: PageOver) -> None:
     page.slider(key="temperature").set_value(0.5)
     ask(page, "How hot?")
     assert (model.requests[0].max_tokens, model.requests[0].temperature) == (64, 0.5)
+
+
+def test_a_question_does_not_send_the_page_again(page_over: PageOver) -> None:
+    page, services = page_over(ScriptedModel(always=Reply("Yes.")))
+    for number in range(2):
+        page.chat_input(key="question").set_value(f"Question {number}x").run()
+        assert not page.exception
+        assert not page.toggle
+        assert shown(page).count(":green-badge[:material/check: done]") == 5
+        assert ("Question 0x" in shown(page)) == (number == 0)
+        listed = [str(button.key) for button in page.button]
+        assert (f"conversation-{services.chat.conversations()[0].id}" in listed) == (number == 0)
+        page.run()
+    assert "Question 0x" in shown(page)
+    assert "Question 1x" in shown(page)
+
+
+def test_after_an_error_the_whole_page_is_drawn(page_over: PageOver) -> None:
+    page, _ = page_over(ScriptedModel(always=Reply("Yes.")))
+    only(page)
+    ask(page, "How hot?")
+    assert page.error
+    only(page, "prompt")
+    page.run()
+    page.chat_input(key="question").set_value("How hot now?").run()
+    assert not page.error
+    assert "Yes." in shown(page)
 
 
 def test_evidence_is_quoted_with_its_place_and_cannot_act(page_over: PageOver) -> None:

@@ -1,0 +1,52 @@
+"""Where a new question is drawn, so that the page around it is not drawn and sent again.
+
+A run of Streamlit's script sends the whole page, which takes a browser hundreds of milliseconds.
+So a run that drew everything leaves its slots behind, and the next question is drawn into them
+by a fragment. A fragment's own buttons would wait until it ends; it writes answers for long, so
+it draws `as_whole_page`: a click on what it drew runs the whole script, and at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner_utils.script_run_context import ThreadState
+
+from bot.chat.answers import LiveTurn
+
+
+@dataclass
+class Slots:
+    """What a run of the whole script left on the page.
+
+    Args:
+        hero: what an empty conversation shows.
+        turns: the end of the thread, where the next turn belongs.
+        conversations: the list of them.
+        indexing: what the reading of the knowledge folder does.
+        stop_all: the button that stops every answer.
+        shown: how many turns are on the page.
+        newest: the conversation that the list shows first.
+        settled: everything was drawn to its end, and nothing but turns stands in the thread.
+        asked: the turn that is to be drawn next.
+    """
+
+    hero: DeltaGenerator
+    turns: DeltaGenerator
+    conversations: DeltaGenerator
+    indexing: DeltaGenerator
+    stop_all: DeltaGenerator
+    shown: int = 0
+    newest: str = ""
+    settled: bool = False
+    asked: LiveTurn | None = None
+
+
+@contextmanager
+def as_whole_page() -> Iterator[None]:
+    """What is drawn here belongs to the whole page, though a fragment draws it."""
+    with ThreadState.scoped(fragment_id=None):
+        yield
