@@ -28,6 +28,7 @@ from bot.tuning.recipe import TrainingRecipe
 GGUF_NAME = "adapter.gguf"
 MANIFEST_NAME = "manifest.json"
 EXAMPLES_NAME = "examples.jsonl"
+MADE_AGAIN = ("reference.json", "parity.json")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 
@@ -194,8 +195,10 @@ def discard(partial: Path) -> None:
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
-    """Record the facts of a run and the SHA-256 of every file that the folder holds."""
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    """Record the facts of a run and the SHA-256 of every file that the folder holds, but for
+    those that are made again whenever it is checked."""
+    kept = sorted(path for path in folder.iterdir() if path.name not in MADE_AGAIN)
+    files = {path.name: _sha256(path) for path in kept}
     text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False)
     (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from bot.services import Services
-from bot.ui import curve, examples, server_tuning, state, training
+from bot.ui import adapters, curve, examples, server_tuning, state, training
 
 STYLE_SHEET = Path(__file__).with_name("tuning.css")
 
@@ -30,6 +30,7 @@ class Tab:
 TABS = (
     Tab("Examples", examples.tab),
     Tab("Training", training.tab),
+    Tab("Adapters", adapters.tab),
     Tab("Learning curve", curve.tab),
     Tab("On a server", server_tuning.tab),
 )
