@@ -15,7 +15,7 @@ from bot.ui.text import plain
 from bot.ui.training_card import Actions, card
 
 TICK_SECONDS = 1.0
-LISTED = 20
+LISTED, OTHERS = 20, 12
 
 _WATCHED = "_trainings_watched"
 _SAID = "_training_said"
@@ -114,6 +114,7 @@ def _actions(services: Services, put_aside: Callable[[Training], None] | None) -
         remove=tried(services.trainings.remove),
         ask=_ask,
         compare=_compare,
+        others=lambda training: _others(services, training),
         put_aside=put_aside,
         offer=lambda training: _offer(services, training),
     )
@@ -125,9 +126,15 @@ def _ask(training: Training) -> None:
     st.switch_page(places.chat())
 
 
-def _compare(training: Training) -> None:
-    state.open_tuning_tab("Adapters")
-    st.rerun()
+def _compare(training: Training, other: str) -> None:
+    """Open the chat with two adapters side by side."""
+    state.choose_adapters(training.name, other)
+    st.switch_page(places.chat())
+
+
+def _others(services: Services, training: Training) -> list[str]:
+    offered = (one.name for one in services.gate.offers() if one.state == "offered")
+    return [name for name in offered if name != training.name][:OTHERS]
 
 
 def _offer(services: Services, training: Training) -> Offer | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +29,8 @@ class Actions:
     """What the buttons of a card do; they receive the training.
 
     Args:
+        compare: receives another adapter's name as well.
+        others: the adapters that its own can be compared with.
         put_aside: takes an ended training from the top of the page; None where it is not there.
         offer: its adapter, and whether it may answer; None when it was deleted.
     """
@@ -37,7 +39,8 @@ class Actions:
     resume: Callable[[Training], None]
     remove: Callable[[Training], None]
     ask: Callable[[Training], None]
-    compare: Callable[[Training], None]
+    compare: Callable[[Training, str], None]
+    others: Callable[[Training], Sequence[str]]
     put_aside: Callable[[Training], None] | None
     offer: Callable[[Training], Offer | None]
 
@@ -257,7 +260,22 @@ def _adapter_buttons(training: Training, found: Offer | None, actions: Actions) 
         st.markdown(f":orange[:material/warning: {plain(found.reason)}]", width="stretch")
     else:
         _button(training, "Ask it", "forum", actions.ask, kind="primary")
-        _button(training, "Compare", "compare_arrows", actions.compare, kind="secondary")
+        _compare(training, actions)
+
+
+def _compare(training: Training, actions: Actions) -> None:
+    """Another adapter to be asked beside this one."""
+    others = actions.others(training)
+    if not others:
+        return
+    key = f"training_compare_{training.id}"
+    with st.popover("Compare", key=key, icon=":material/compare_arrows:"):
+        st.markdown(f"Ask **{plain(training.name)}** and another adapter, side by side:")
+        for place, name in enumerate(others):
+            if st.button(
+                plain(name), key=f"{key}_{place}", type="tertiary", icon=":material/tune:"
+            ):
+                actions.compare(training, name)
 
 
 def _button(

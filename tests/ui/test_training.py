@@ -88,7 +88,8 @@ def offer(services: ScriptedServices, state: str = "offered", reason: str = "") 
     """Let the gate have come to this about the adapter kilns."""
     parity = Parity(passed=True, answers=16, answers_equal=16, mean_logprob_difference=0.12)
     found = Offer("kilns", cast(Any, state), reason, parity=None if reason else parity)
-    vars(services)["gate"] = SimpleNamespace(offers=lambda: [found])
+    other = Offer("pellworth", "offered")
+    vars(services)["gate"] = SimpleNamespace(offers=lambda: [found, other])
 
 
 def shown(page: AppTest) -> str:
@@ -332,7 +333,7 @@ def test_a_training_that_ends_under_the_eyes_shows_its_verdict_in_its_place(
     assert "Unseen phrasings: 91 %" in shown(page)
     assert "Unrelated answers kept: 98 %" in shown(page)
     assert "16 of 16 answers are the same" in shown(page)
-    assert {"Ask it", "Compare"} <= buttons(page)
+    assert {"Ask it", "pellworth"} <= buttons(page)
     press(page, "Put aside")
     assert "It learnt" not in shown(page)
     assert "Earlier trainings" in shown(page)
