@@ -55,6 +55,25 @@ def test_a_prompt_is_reused_only_when_asked() -> None:
     run(test)
 
 
+def test_a_schema_is_sent_and_left_out_where_it_is_not_known() -> None:
+    schema = {"type": "object"}
+    complaint = refused(400, message="Unknown parameter: response_format")
+
+    async def test() -> None:
+        async with answering(streamed("{}"), complaint, streamed("{}")) as seen:
+            for _ in range(2):
+                pieces = stream(
+                    seen.endpoint, QUESTION, Sampling(40, 0.0, 7), timeout_seconds=60, schema=schema
+                )
+                assert Delta("{}") in [piece async for piece in pieces]
+            known, refused_once, without = seen.bodies
+            assert known["response_format"]["json_schema"]["schema"] == schema
+            assert known == refused_once
+            assert "response_format" not in without
+
+    run(test)
+
+
 def test_one_connection_serves_one_request_after_another() -> None:
     async def test() -> None:
         async with answering(streamed("a"), streamed("b"), streamed("c")) as seen:
