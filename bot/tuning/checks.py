@@ -15,8 +15,6 @@ from functools import lru_cache
 from statistics import median
 from typing import Literal
 
-from rapidfuzz import fuzz
-
 from bot.tuning.examples import Example
 
 Kind = Literal[
@@ -302,6 +300,8 @@ def _signatures(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _is_misspelt(one: str, other: str) -> bool:
+    from rapidfuzz import fuzz
+
     letters = min(len(one), len(other)) >= _LEAST_MISSPELT and (one + other).isalpha()
     return letters and one[0] == other[0] and fuzz.ratio(one, other) >= SAME_WORD_SCORE
 
