@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.chat import prompts
+from bot.chat import grounding, prompts
 from bot.chat.grounding import SPARE_PASSAGES, Retrieve, grounded
 from bot.chat.question import Turn
 from bot.chat.strategies import strategy
 from bot.library.split import Passage
 from bot.messages import Message
+from bot.services import Services
 from bot.tuning.examples import Example
 from tests.chat.scene import make_passage
 
@@ -69,6 +70,22 @@ def test_the_prompt_is_the_one_that_hybrid_serves() -> None:
     assert made.messages[:-1] in [one[1:] for one in sent]
     assert made.messages[-1] == Message("assistant", "The desk does not say.")
     assert (made.grounded, made.line, made.document) == (True, 3, "prices.md")
+
+
+@pytest.mark.integration
+def test_in_the_real_library_the_right_way_is_what_hybrid_would_send(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grounding, "WAYS", {"right": 1.0})
+    questions = ("What does the Heron 5 weigh?", "Who teaches Glaze Chemistry?", "Zone C freight?")
+    plain = [example(question, "It stands there.") for question in questions]
+
+    made = [one for one in services.grounded(plain, seed=7) if one.line]
+
+    for question, one in zip(questions, made, strict=True):
+        found = services.retrieve(question, services.trainee.profile.passages).passages
+        sent = prompts.messages(strategy("hybrid"), question, passages=found)
+        assert one.messages[:-1] == sent[1:]
 
 
 def test_only_the_last_question_of_a_longer_chat_gets_passages() -> None:

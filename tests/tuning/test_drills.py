@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,13 @@ def test_only_answers_and_their_end_are_learnt() -> None:
     assert spell(learnt) == "A$B$"
     asked = tuple(i for i, yes in zip(drill.ids, drill.asked, strict=True) if yes)
     assert spell(asked) == "QR"
+
+
+def test_a_question_after_passages_is_read_and_never_hidden() -> None:
+    _, (drill,) = encode(Letters(), RECIPE, [replace(example("P\n\nQ", "A"), grounded=True)])
+    assert spell(drill.ids) == "u:P\n\nQ$\na:A$"
+    assert not any(drill.asked)
+    assert sum(drill.learnt) == 2
 
 
 def test_an_example_that_is_too_long_is_told_with_its_line() -> None:
