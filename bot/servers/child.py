@@ -21,6 +21,10 @@ from bot.servers.values import KEY_VARIABLE, ServerAddress, ServerSpec, ServerSt
 LEASH = Path(__file__).with_name("leash.py")
 OUTPUT_TAIL_LINES = 12
 OUTPUT_TAIL_BYTES = 2000
+
+HANDED_OUT_SECONDS = 2.0
+"""Whoever asked for an address is given this long to connect."""
+
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|DATABASE_URL|BASE_URL", re.IGNORECASE)
 
 
@@ -77,6 +81,7 @@ class Child:
         self._state: ServerState = "starting"
         self._address: ServerAddress | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._guard: Guard | None = None
         self._restarts = 0
         self._detail = ""
         self._ready = asyncio.Event()
@@ -86,6 +91,13 @@ class Child:
     def over(self) -> bool:
         """Whether it was stopped or given up."""
         return self._keeping.done()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is answering somebody, starting, or was asked for a moment ago."""
+        if time.monotonic() - self.last_used < HANDED_OUT_SECONDS or not self._ready.is_set():
+            return not self.over
+        return self._guard is not None and self._guard.busy
 
     @property
     def status(self) -> ServerStatus:
@@ -110,6 +122,7 @@ class Child:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             ready.cancel()
+            self.last_used = time.monotonic()
         return self._address if self._ready.is_set() else None
 
     async def stop(self) -> None:
@@ -139,7 +152,7 @@ class Child:
     async def _run_once(self) -> float | None:
         """Run one process until it ends; the seconds it was ready, None when it never was."""
         backend, key = _free_backend(self.spec.command), secrets.token_urlsafe(32)
-        guard = Guard(backend, key)
+        self._guard = guard = Guard(backend, key)
         try:
             self._process = process = await self._spawn(backend, key)
         except OSError as error:

@@ -14,6 +14,8 @@ import asyncio
 import hmac
 import secrets
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,6 +23,9 @@ from http import HTTPStatus
 HEAD_LIMIT_BYTES = 64 << 10
 HEAD_TIMEOUT_SECONDS = 10.0
 """How long a connection may take to say who it is."""
+
+QUIET_SECONDS = 3.0
+"""A connection on which the child said something this recently may be in the middle of it."""
 
 _PIECE_BYTES = 256 << 10
 
@@ -50,6 +55,24 @@ class Backend:
         )
 
 
+@dataclass(slots=True)
+class _Traffic:
+    """Who spoke last on a connection, and when the child did."""
+
+    awaited: bool = True
+    spoke_at: float = 0.0
+
+    def asked(self) -> None:
+        self.awaited = True
+
+    def answered(self) -> None:
+        self.awaited, self.spoke_at = False, time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        return self.awaited or time.monotonic() - self.spoke_at < QUIET_SECONDS
+
+
 class Guard:
     """A port on 127.0.0.1 that hands whoever has the key on to a child.
 
@@ -61,7 +84,13 @@ class Guard:
         self._key = key
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._traffic: dict[asyncio.Task[None], _Traffic] = {}
         self.port = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for the child's answer, or is in the middle of it."""
+        return any(one.busy for one in self._traffic.values())
 
     async def open(self) -> None:
         """Listen; `port` is known from now on."""
@@ -85,12 +114,18 @@ class Guard:
         self._connections.add(task)
         try:
             with suppress(OSError, TimeoutError, asyncio.CancelledError):
-                await self._admit(reader, writer)
+                await self._admit(reader, writer, task)
         finally:
             self._connections.discard(task)
+            self._traffic.pop(task, None)
             writer.close()
 
-    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _admit(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        task: asyncio.Task[None],
+    ) -> None:
         """Look at the first head; pass the connection on, or say why not and end it."""
         try:
             async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
@@ -102,9 +137,13 @@ class Guard:
             writer.write(_answer(status))
             await writer.drain()
             return
+        traffic = self._traffic[task] = _Traffic()
         backend_reader, backend_writer = await self._backend.connect()
         backend_writer.write(head)
-        await asyncio.gather(_pass_on(reader, backend_writer), _pass_on(backend_reader, writer))
+        await asyncio.gather(
+            _pass_on(reader, backend_writer, traffic.asked),
+            _pass_on(backend_reader, writer, traffic.answered),
+        )
 
 
 def refusal(head: bytes, port: int, key: str) -> HTTPStatus | None:
@@ -136,10 +175,13 @@ def random_loopback() -> str:
     return ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Bytes as they come; when one side ends, so does the other."""
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: Callable[[], None]
+) -> None:
+    """Bytes as they come, each piece told of; when one side ends, so does the other."""
     try:
         while piece := await reader.read(_PIECE_BYTES):
+            passed()
             writer.write(piece)
             await writer.drain()
     except OSError:

@@ -42,6 +42,9 @@ LEAVE_GRACE_SECONDS = 1.5
 FIRST_CLIENT_SECONDS = 15.0
 """How long the first client may take to connect."""
 
+ROOM_SECONDS = 0.5
+"""Between two looks at a group that is over its limit because all of it is answering."""
+
 OWNER_TIMEOUT_SECONDS = 15.0
 """How long the servers of a supervisor that just ended may take to end too."""
 
@@ -70,6 +73,7 @@ class Supervisor:
         self._clients = 0
         self._deserted = asyncio.Event()
         self._leaving: asyncio.TimerHandle | None = None
+        self._trimming: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Serve until the last client is gone or the process is asked to stop."""
@@ -85,6 +89,8 @@ class Supervisor:
         await self._deserted.wait()
         contact_path(self._data_dir).unlink(missing_ok=True)
         server.close()
+        for trimming in self._trimming.values():
+            trimming.cancel()
         await asyncio.gather(*(child.stop() for child in self._children.values()))
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -178,18 +184,38 @@ class Supervisor:
                 await child.stop()
                 child = None
             if child is None:
-                await self._make_room(spec)
+                await self._make_room(spec, coming=1)
                 child = Child(spec, self._data_dir / "logs", self._owner_lock, self._pace)
                 self._children[spec.name] = child
             return child
 
-    async def _make_room(self, spec: ServerSpec) -> None:
+    async def _make_room(self, spec: ServerSpec, *, coming: int) -> int:
+        """Stop what was used least recently of a group that grows beyond its limit. What is
+        answering is left alone, and stopped when it has done so.
+
+        Returns:
+            How many there are still too many.
+        """
         if not spec.group or not spec.group_limit:
-            return
+            return 0
         warm = [c for c in self._children.values() if c.spec.group == spec.group and not c.over]
         warm.sort(key=lambda child: child.last_used)
-        for child in warm[: max(0, len(warm) - spec.group_limit + 1)]:
+        excess = max(0, len(warm) + coming - spec.group_limit)
+        idle = [child for child in warm if not child.busy][:excess]
+        for child in idle:
             await child.stop()
+        trimming = self._trimming.get(spec.group)
+        if len(idle) < excess and coming and (trimming is None or trimming.done()):
+            self._trimming[spec.group] = asyncio.create_task(self._trim(spec))
+        return excess - len(idle)
+
+    async def _trim(self, spec: ServerSpec) -> None:
+        """Bring a group back to its limit as its servers come to the end of their answers."""
+        too_many = 1
+        while too_many:
+            await asyncio.sleep(ROOM_SECONDS)
+            async with self._choosing:
+                too_many = await self._make_room(spec, coming=0)
 
     def _leave_in(self, seconds: float | None) -> None:
         """End after the given seconds, unless somebody comes; None calls it off."""
