@@ -171,7 +171,12 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
         help="which model answers, as `models` lists it or as a setting would spell it; repeat it "
         "for several side by side (default: TRIPTYCH_MODEL)",
     )
-    ask.add_argument("--adapter", metavar="NAME", help="which adapter answers (see `adapters`)")
+    ask.add_argument(
+        "--adapter",
+        metavar="NAME",
+        action="append",
+        help="which adapter answers (see `adapters`); repeat it for several side by side",
+    )
     ask.add_argument(
         "--temperature", type=_number(float, 0.0, 2.0), help="0 always takes the likeliest word"
     )
@@ -238,7 +243,7 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
     )
     _command(entries, "trainings", terminal.show_trainings, "list the trainings, newest first")
 
-    _command(entries, "adapters", terminal.show_adapters, "list the fine-tuned adapters")
+    _add_adapters(entries)
     _command(entries, "models", terminal.show_models, "list the models, and say hello to each")
 
     fetch = _command(entries, "fetch", terminal.show_fetched, "fetch a model from a model hub")
@@ -251,6 +256,42 @@ def _parser(output: TextIO) -> argparse.ArgumentParser:
         "check every part, and that the experiment is controlled",
     )
     return parser
+
+
+def _add_adapters(entries: Any) -> None:
+    """The list of adapters, and what can be done with one."""
+    listing = _command(
+        entries, "adapters", terminal.show_adapters, "list the fine-tuned adapters, or act on one"
+    )
+    actions = listing.add_subparsers(title="with one adapter", metavar="ACTION")
+    export = _command(actions, "export", terminal.show_exported, "write an adapter as one file")
+    export.add_argument("name", metavar="NAME", help="as `adapters` lists it")
+    export.add_argument(
+        "--as",
+        dest="kind",
+        choices=("peft", "lora", "merged"),
+        default="peft",
+        help="peft: a zip that PEFT loads (default); lora: a GGUF file beside the base; merged: "
+        "base and adapter in one GGUF file in 16 bits",
+    )
+    export.add_argument("out", metavar="OUT", type=Path, help="the file to write")
+    brought = _command(
+        actions, "import", terminal.show_checked, "take in an adapter that was made elsewhere"
+    )
+    brought.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        type=Path,
+        help="PEFT's folder, a zip of it, or adapter_model.safetensors and adapter_config.json",
+    )
+    brought.add_argument("--name", metavar="NAME", required=True, help="of the adapter, here")
+    check = _command(
+        actions, "check", terminal.show_checked, "check that an adapter is served as it was trained"
+    )
+    check.add_argument("name", metavar="NAME", help="as `adapters` lists it")
+    delete = _command(actions, "delete", terminal.show_deleted, "delete an adapter for good")
+    delete.add_argument("name", metavar="NAME", help="as `adapters` lists it")
 
 
 def _command(

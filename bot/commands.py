@@ -85,12 +85,14 @@ def run_ask(options: argparse.Namespace, output: TextIO | None) -> Outcome:
             services.models.offer(name)
         settings, profile = services.settings, services.models.get(main).profile
         adapted = any(one.adapted for one in chosen)
+        first_adapter, *more_adapters = options.adapter or [""]
         asked = Options(
             answer_tokens=_given(options.max_tokens, settings.answer_tokens),
             temperature=_given(options.temperature, settings.temperature),
             seed=_given(options.seed, settings.seed),
             passages=_given(options.passages, profile.passages),
-            adapter=(options.adapter or services.default_adapter(main)) if adapted else "",
+            adapter=(first_adapter or services.default_adapter(main)) if adapted else "",
+            more_adapters=tuple(more_adapters) if adapted else (),
             models=(main, *others),
             other_adapters=_other_adapters(services, others) if adapted else {},
         )
@@ -139,6 +141,7 @@ def _answer(column: Column, event: Any, evidence: tuple[Evidence, ...]) -> Docum
     return {
         "strategy": column.strategy.name,
         "model": column.model,
+        "adapter": column.adapter or None,
         "status": "complete" if finished else "failed",
         "text": event.text,
         "evidence": [
@@ -355,12 +358,50 @@ def _training(training: Training) -> Document:
 
 
 def run_adapters(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    from bot.evidence.offers import offers
     from bot.settings import read_settings
-    from bot.tuning.adapters import adapters, broken_adapters
 
-    folder = read_settings().adapters_dir
-    broken = [{"name": one.name, "error": one.reason} for one in broken_adapters(folder)]
-    return Outcome({"adapters": [_adapter(one) for one in adapters(folder)], "broken": broken})
+    found = offers(read_settings().adapters_dir)
+    sound = [
+        {**_adapter(one.adapter), "state": one.state, "reason": one.reason or None}
+        for one in found
+        if one.adapter
+    ]
+    broken = [{"name": one.name, "error": one.reason} for one in found if not one.adapter]
+    return Outcome({"adapters": sound, "broken": broken})
+
+
+def run_export(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    with _services() as services:
+        path = services.export_adapter(options.name, options.kind, options.out)
+    size = path.stat().st_size
+    return Outcome({"name": options.name, "path": str(path), "size_bytes": size})
+
+
+def run_import(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    with _services() as services:
+        services.import_adapter(options.paths, options.name)
+        return _checked(services, options.name)
+
+
+def run_check(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    with _services() as services:
+        return _checked(services, options.name)
+
+
+def _checked(services: Services, name: str) -> Outcome:
+    from dataclasses import asdict
+
+    with StatusLine() as status:
+        status.show(f"{name}: comparing what is served with what PEFT answers")
+        parity = services.check_adapter(name)
+    return Outcome({"name": name, **asdict(parity)}, parity.passed)
+
+
+def run_delete(options: argparse.Namespace, output: TextIO | None) -> Outcome:
+    with _services() as services:
+        services.delete_adapter(options.name)
+    return Outcome({"name": options.name, "status": "removed"})
 
 
 def _adapter(adapter: Adapter) -> Document:

@@ -47,7 +47,8 @@ def show_version(document: Document, output: TextIO) -> None:
 
 
 def show_answer(answer: Document, output: TextIO) -> None:
-    print(f"\n── {answer['strategy']} · {one_line(answer['model'])} ──", file=output)
+    adapter = f" + {one_line(answer['adapter'])}" if answer["adapter"] else ""
+    print(f"\n── {answer['strategy']} · {one_line(answer['model'])}{adapter} ──", file=output)
     if answer["text"]:
         print(printable(answer["text"]), file=output)
     if answer["error"]:
@@ -200,11 +201,41 @@ def show_trainings(document: Document, output: TextIO) -> None:
 
 def show_adapters(document: Document, output: TextIO) -> None:
     rows = [
-        (one["name"], f"{one['size_bytes'] / 1e6:.1f}", one["created_at"], "")
+        (
+            one["name"],
+            f"{one['size_bytes'] / 1e6:.1f}",
+            one["created_at"],
+            one["state"],
+            one["reason"] or "",
+        )
         for one in document["adapters"]
     ]
-    rows += [(one["name"], "", "", one["error"]) for one in document["broken"]]
-    _show_table(("adapter", "megabytes", "trained", ""), rows, output)
+    rows += [(one["name"], "", "", "damaged", one["error"]) for one in document["broken"]]
+    _show_table(("adapter", "megabytes", "made", "", ""), rows, output)
+
+
+def show_exported(document: Document, output: TextIO) -> None:
+    megabytes = document["size_bytes"] / 1e6
+    print(f"{one_line(document['path'])} is written: {megabytes:.1f} MB.", file=output)
+
+
+def show_checked(document: Document, output: TextIO) -> None:
+    name = one_line(document["name"])
+    if not document["passed"]:
+        print(f"{name} does not answer: {one_line(document['reason'])}", file=output)
+        return
+    print(
+        f"{name} is served as it was trained: {document['answers_equal']} of "
+        f"{document['answers']} answers are PEFT's to the last token; log-probabilities differ by "
+        f"{document['mean_logprob_difference']:.3f} nats (at most {document['tolerance']:g}), "
+        f"merged with the base by {document['merged_mean_logprob_difference']:.4f} (at most "
+        f"{document['merged_tolerance']:g}).",
+        file=output,
+    )
+
+
+def show_deleted(document: Document, output: TextIO) -> None:
+    print(f"{one_line(document['name'])} is deleted.", file=output)
 
 
 def show_models(document: Document, output: TextIO) -> None:

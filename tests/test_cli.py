@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -349,7 +350,26 @@ def test_the_shipped_adapter_is_listed_with_its_recipe(bare: Home) -> None:
     (shipped,) = ran.document["adapters"]
     assert shipped["name"] == "pellworth"
     assert shipped["recipe"]["rank"] > 0
+    assert (shipped["state"], shipped["reason"]) == ("offered", None)
     assert ran.document["broken"] == []
+
+
+def test_an_adapter_is_exported_imported_checked_and_deleted(bare: Home) -> None:
+    adapters = bare.folder / "adapters"
+    shutil.copytree(ROOT / "adapters" / "pellworth", adapters / "pellworth")
+    out = bare.folder / "p.zip"
+    ran = bare.run("adapters", "export", "pellworth", "--as", "peft", str(out), "--json")
+    assert ran.document["size_bytes"] == out.stat().st_size
+    taken = bare.run("adapters", "import", str(out), "--name", "pellworth", "--json")
+    assert (taken.status, "There is an adapter named" in taken.document["error"]) == (1, True)
+    (bare.folder / "no.zip").write_bytes(b"PK")
+    ran = bare.run("adapters", "import", str(bare.folder / "no.zip"), "--name", "no", "--json")
+    assert "damaged" in ran.document["error"]
+    ran = bare.run("adapters", "delete", "pellworth", "--json")
+    assert ran.document == {"name": "pellworth", "status": "removed"}
+    assert not (adapters / "pellworth").exists()
+    ran = bare.run("adapters", "check", "pellworth", "--json")
+    assert "There is no adapter named pellworth" in ran.document["error"]
 
 
 def test_help_names_every_command_and_loads_nothing_heavy(bare: Home) -> None:
