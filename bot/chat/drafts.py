@@ -26,7 +26,7 @@ from bot.models.client import Delta, Endpoint, Sampling, stream
 PAIRS_A_PASSAGE = 4
 PAIR_TOKENS = 120
 QUESTION_TOKENS = 28
-LEAST_SHARE = 0.6
+LEAST_SHARE = 0.5
 """So many of a statement's words, numbers left aside, stand in a question about it."""
 
 SCHEMA = {
@@ -183,7 +183,7 @@ _MONEY = re.compile(rf"[£$€]\s?{_NUMBER}")
 _DEGREES = re.compile(rf"{_NUMBER}\s?°")
 _SHARE = re.compile(rf"{_NUMBER}\s?(?:%|per cent|percent)")
 _CLOCK = re.compile(r"\b(\d{1,2}(?:[:.]\d\d)?)\s?(?:am|pm)\b|\b(\d{1,2}:\d\d)\b")
-_YEAR = re.compile(r"\bin ((?:1[5-9]|20)\d\d)\b")
+_YEAR = re.compile(r"\b[Ii]n ((?:1[5-9]|20)\d\d)\b")
 _AMOUNT = re.compile(rf"\b{_NUMBER}\s+((?:[a-z]+ )?[a-z]+s|people|mm|cm|m|km|kg|g|l|kW|W|A)\b")
 _NAME_BEFORE = re.compile(r"\w\s[A-Z]\w*\s$")
 _VERB = re.compile(r"\b(?:is|has|was|does|weighs|holds|costs|needs|reaches|uses|takes|lasts)\b")
@@ -254,15 +254,29 @@ def is_about(question: str, statement: str) -> bool:
     names most of what the statement is about, and does not give the answer away."""
     asked, said = set(terms(question)), set(terms(statement))
     answer = {term for amount in _amounts(statement) for term in terms(amount)}
-    numbers = {term for term in said if _is_number(term)}
-    if not question or asked - said - _ASKING or asked & answer or not numbers - answer <= asked:
+    if (
+        not question
+        or asked - said - _ASKING
+        or asked & answer
+        or _misses_number(question, statement)
+    ):
         return False
+    if question.startswith("Who is ") and len(asked) > 1:
+        return True
     about = {term for term in said if not any(map(str.isdigit, term))} - _ASKING
     return bool(about) and len(asked & about) >= LEAST_SHARE * len(about)
 
 
-def _is_number(term: str) -> bool:
-    return term.replace(".", "").replace(",", "").isdigit()
+def _misses_number(question: str, statement: str) -> bool:
+    """Whether a question has a name without its number: "the Heron" for the Heron 5."""
+    return any(
+        name in question and f"{name} {number}" not in question
+        for name, number in _NUMBERED.findall(statement)
+        if number not in _amounts(statement)
+    )
+
+
+_NUMBERED = re.compile(r"\b([A-Z]\w*) (\d+)\b")
 
 
 _ASKING = frozenset(

@@ -215,6 +215,9 @@ def _coverage(found: Statistics) -> None:
     import pandas as pd
 
     counts = [*found.documents, *((name, 0) for name in found.uncovered)]
+    if not counts:
+        st.caption("There is no document in the library yet.")
+        return
     st.dataframe(
         pd.DataFrame(
             {

@@ -108,6 +108,9 @@ def test_a_question_begins_as_the_statement_wants(statement: str, first: str) ->
     [
         ("How much does the ring cost?", "The ring costs £15.", True),
         ("How heavy is the Wren 4?", "The Wren 4 weighs 58 kg.", True),
+        ("In which year did it move to the yard?", "In 1998 it moved to the yard.", True),
+        ("Who is Idris Lee?", "The chair of the board of the trust is Idris Lee.", True),
+        ("How heavy is the Wren?", "The Wren 4 weighs 58 kg.", False),
         ("How much does the £15 ring cost?", "The ring costs £15.", False),
         ("How much does the bird cost?", "The ring costs £15.", False),
         ("How much is it?", "The ring costs £15.", False),
