@@ -24,6 +24,7 @@ from bot.chat import prompts
 from bot.chat.strategies import strategy
 from bot.damage import set_aside
 from bot.errors import TriptychError
+from bot.evidence.offers import offer
 from bot.library.ingest import documents, passages
 from bot.messages import Message
 from bot.models import client
@@ -309,11 +310,16 @@ def _knowledge(services: Services) -> Part:
 def _adapters(services: Services) -> Part:
     folder = services.settings.adapters_dir
     found, broken = services.adapters(), broken_adapters(folder)
-    names = ", ".join(one.name for one in found) or "none"
     if broken:
         detail = " ".join(one.reason for one in broken)
         return Part("adapters", "", str(folder), "failed", detail)
-    return Part("adapters", "", str(folder), detail=names)
+    kept_back = [
+        f"{one.name} does not answer: {one.reason}"
+        for one in map(offer, found)
+        if one.state != "offered"
+    ]
+    names = ", ".join(one.name for one in found) or "none"
+    return Part("adapters", "", str(folder), detail="; ".join([names, *kept_back]))
 
 
 def _trainings(services: Services) -> Part:

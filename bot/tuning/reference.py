@@ -171,9 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if hasattr(os, "nice"):
         os.nice(5)  # answers under way come first
+    weights_sha256, base_sha256 = file_sha256(given.folder / WEIGHTS_NAME), file_sha256(given.base)
     tokenizer, model = _load(given.folder, given.base)
     answers = greedy_answers(tokenizer, model, prompts)
-    weights_sha256, base_sha256 = file_sha256(given.folder / WEIGHTS_NAME), file_sha256(given.base)
     write_reference(Reference(weights_sha256, base_sha256, answers), given.folder)
     return 0
 
