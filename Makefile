@@ -44,6 +44,7 @@ bench: $(DEV) browser ## print every number that the README claims
 	$(BIN) -m bench.answers
 	$(BIN) -m bench.retrieve
 	$(BIN) -m bench.ingest
+	$(BIN) -m bench.train
 	$(BIN) -m bench.page
 	$(BIN) -m bench.crowd
 
