@@ -31,7 +31,7 @@ def tab(services: Services) -> None:
     """Draw the tab."""
     if asked := st.session_state.pop(_ASKED, ()):
         state.choose_adapters(*asked)
-        st.switch_page(places.chat())
+        places.open_chat()
     try:
         known = services.gate.offers()
         if not known:

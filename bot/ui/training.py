@@ -123,13 +123,13 @@ def _actions(services: Services, put_aside: Callable[[Training], None] | None) -
 def _ask(training: Training) -> None:
     """Open the chat with this adapter chosen."""
     state.choose_adapters(training.name)
-    st.switch_page(places.chat())
+    places.open_chat()
 
 
 def _compare(training: Training, other: str) -> None:
     """Open the chat with two adapters side by side."""
     state.choose_adapters(training.name, other)
-    st.switch_page(places.chat())
+    places.open_chat()
 
 
 def _others(services: Services, training: Training) -> list[str]:
