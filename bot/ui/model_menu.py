@@ -14,6 +14,9 @@ from bot.ui import state, text
 PATIENCE_SECONDS = 0.3
 """How long the page waits for a server to list its adapters; it goes on without them."""
 
+MOST_MORE_ADAPTERS = 3
+"""Each adapter that answers at the same time is a server of its own, with its own memory."""
+
 
 def models(services: Services) -> tuple[str, ...]:
     """The menus of models, where there is a choice; the models that are chosen, main one first."""
@@ -82,6 +85,7 @@ def _more_adapters(names: tuple[str, ...]) -> None:
             "Compare with",
             others,
             key=state.MORE_ADAPTERS,
+            max_selections=MOST_MORE_ADAPTERS,
             placeholder="No other adapter",
             help="These adapters answer as well: Adapter and Hybrid have a column for each.",
             persist_state="session",
