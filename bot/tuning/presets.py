@@ -45,7 +45,7 @@ PRESETS = (
         "Balanced",
         "The default: learns every fact well, and stops when it gains nothing more.",
         {
-            "epochs": 12,
+            "epochs": 16,
             "schedule": "cosine",
             "validation_share": 0.1,
             "patience": 4,
@@ -57,7 +57,7 @@ PRESETS = (
         "Twice the time or more: all layers and longer, for rewordings far from the examples.",
         {
             "layers": 0,
-            "epochs": 20,
+            "epochs": 24,
             "learning_rate": 2e-3,
             "schedule": "cosine",
             "validation_share": 0.1,
