@@ -78,7 +78,7 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
                 st.markdown(f":orange[{plain(reason)}]", width="stretch")
             elif recipe is not None:
                 minutes, fault = _minutes(services, examples, recipe)
-                st.markdown(f":gray[{minutes}. {plain(fault)}]", width="stretch")
+                st.markdown(f":gray[{minutes}{fault and '. '}{plain(fault)}]", width="stretch")
         if clicked and recipe is not None and not reason:
             _begin(services, examples, recipe, begun)
 

@@ -47,10 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
-    """Triptych as it ships, with the embedded model and the sample documents."""
+    """Triptych as it ships, with the embedded model, the sample documents and its adapter."""
     folder = tmp_path_factory.mktemp("app")
     shutil.copytree(ROOT / "knowledge", folder / "knowledge")
-    with running_app(ROOT / "app.py", folder) as running:
+    shutil.copytree(ROOT / "adapters", folder / "adapters")
+    adapters = {"TRIPTYCH_ADAPTERS_DIR": str(folder / "adapters")}
+    with running_app(ROOT / "app.py", folder, **adapters) as running:
         yield running
 
 
