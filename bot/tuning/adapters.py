@@ -236,7 +236,8 @@ def _read(folder: Path) -> Adapter:
         expected = files[GGUF_NAME]
         gguf_path = folder / GGUF_NAME
         sha256 = _sha256(gguf_path)
-        size_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        whole = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        size_bytes = sum(path.stat().st_size for path in whole)
         changed = [
             file
             for file, wanted in files.items()
