@@ -27,6 +27,7 @@ from tests.models.web import Answer, Call, serving
 ANSWER_FIELDS = {
     "strategy",
     "model",
+    "adapter",
     "status",
     "text",
     "evidence",

@@ -75,7 +75,9 @@ def test_the_terminal_is_not_steered(hostile: str) -> None:
     scores = {"score": 1.0, "dense_score": 1.0, "keyword_score": 1.0}
     answer = {"strategy": "rag", "text": hostile, "error": hostile, "status": "failed"}
     row = {"name": hostile, "kind": "txt", "size_bytes": 1, "passages": 1, "status": "failed"}
-    terminal.show_answer({**answer, "model": hostile, "evidence": [quote]}, output)
+    terminal.show_answer(
+        {**answer, "model": hostile, "adapter": hostile, "evidence": [quote]}, output
+    )
     terminal.show_found({"passages": [{**quote, **scores}]}, output)
     terminal.show_documents({"documents": [{**row, "error": hostile, "updated_at": ""}]}, output)
     terminal.show_ingested({"documents": [{**row, "error": hostile}]}, output)

@@ -191,7 +191,7 @@ class Supervisor:
 
     async def _make_room(self, spec: ServerSpec, *, coming: int) -> int:
         """Stop what was used least recently of a group that grows beyond its limit. What is
-        answering is left alone, and stopped when it has done so.
+        answering is left alone, and stopped when it has done so; what is newer stays meanwhile.
 
         Returns:
             How many there are still too many.
@@ -201,7 +201,7 @@ class Supervisor:
         warm = [c for c in self._children.values() if c.spec.group == spec.group and not c.over]
         warm.sort(key=lambda child: child.last_used)
         excess = max(0, len(warm) + coming - spec.group_limit)
-        idle = [child for child in warm if not child.busy][:excess]
+        idle = [child for child in warm[:excess] if not child.busy]
         for child in idle:
             await child.stop()
         trimming = self._trimming.get(spec.group)

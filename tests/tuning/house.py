@@ -81,8 +81,11 @@ class House:
     def running(self, training_id: str) -> psutil.Process:
         """The process of a training that has told of a step."""
         self.until_it_runs(training_id)
-        processes = psutil.Process().children(recursive=True)
-        return next(one for one in processes if training_id in " ".join(one.cmdline()))
+        return next(
+            one
+            for one in psutil.Process().children(recursive=True)
+            if one.status() != psutil.STATUS_ZOMBIE and training_id in " ".join(one.cmdline())
+        )
 
 
 @contextmanager
