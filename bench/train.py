@@ -189,9 +189,14 @@ def _tokens(system_ids: Sequence[int], drills: Sequence[Drill]) -> int:
     return sum(len(system_ids) + len(drill.ids) for drill in drills)
 
 
+def plain_examples() -> list[Example]:
+    """The shipped examples without those that carry a passage: what the default recipe learns."""
+    return [one for one in read_examples(EXAMPLES) if not one.grounded]
+
+
 def whole(recipe: TrainingRecipe, base: Path, show: bool) -> TrainingReport:
     """The recipe from the first read to the last write."""
-    examples = read_examples(EXAMPLES)
+    examples = plain_examples()
 
     def tell(event: Event) -> None:
         if show and isinstance(event, TrainingStep) and event.step % 10 == 0:
@@ -256,7 +261,7 @@ def main() -> int:
     described = machine.describe()
     base = embedded_weights()
     recipe = recipe_for(given.preset, system_prompt=system_prompt(), base_sha256=base.sha256)
-    examples = read_examples(EXAMPLES)
+    examples = plain_examples()
     random.Random(recipe.seed).shuffle(examples)
     batches = _batches(examples, recipe.batch_size)
     batches = (batches * given.steps)[: given.steps + WARM_UP_STEPS]
