@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import running_app
-from tests.browser.visiting import RunningApp, Visitor, ask, open_app, watch
+from tests.browser.visiting import RunningApp, Visitor, ask, open_app, open_menu, watch
 from tests.payloads import PAYLOADS
 from tests.strangers import breaches, ports_of, processes_of
 
@@ -157,7 +157,7 @@ def read_conversation(page: Page) -> None:
     inspect(page)
     page.keyboard.press("Escape")
     for box in page.get_by_test_id("stSidebar").get_by_test_id("stSelectbox").all():
-        box.locator("input").click()
+        open_menu(box.locator("input"))
         expect(page.get_by_role("option").first).to_be_visible()
         inspect(page)
         page.keyboard.press("Escape")

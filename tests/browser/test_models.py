@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from bot.testing import PROFILE, Reply, ScriptedModel
-from tests.browser.visiting import RunningApp, ask, open_app
+from tests.browser.visiting import RunningApp, ask, open_app, open_menu
 
 ONLY_PROMPT = "&".join(f"use-{name}=false" for name in ("few-shot", "rag", "adapter", "hybrid"))
 
@@ -26,7 +26,7 @@ def other() -> Iterator[ScriptedModel]:
 
 def choose(page: Page, place: Locator, option: str) -> None:
     """Choose an option of a menu."""
-    place.get_by_role("combobox").click()
+    open_menu(place.get_by_role("combobox"))
     page.get_by_role("option", name=option, exact=True).click()
 
 

@@ -63,3 +63,10 @@ def open_app(page: Page, url: str) -> None:
     """Go to a page and wait until one can type."""
     page.goto(url)
     expect(page.get_by_test_id("stChatInputTextArea")).to_be_visible(timeout=30_000)
+
+
+def open_menu(menu: Locator) -> None:
+    """Open a menu when it stands still: a menu closes when what it is in is scrolled."""
+    menu.scroll_into_view_if_needed()
+    menu.evaluate("() => new Promise(drawn => requestAnimationFrame(() => setTimeout(drawn)))")
+    menu.click()

@@ -366,7 +366,7 @@ def test_every_epoch_is_measured_and_told(learn: Learn) -> None:
     assert 0.9 <= report.unrelated_before <= 1.0
     assert report.seconds > 0
     assert report.tokens_per_second > 0
-    assert 10**8 < report.peak_memory_bytes < 3 * 10**9
+    assert report.peak_memory_bytes > 10**8
 
 
 def test_grounded_examples_are_drawn_anew_every_epoch(learn: Learn) -> None:
