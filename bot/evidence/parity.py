@@ -24,7 +24,7 @@ from bot.models.client import Endpoint
 from bot.models.embedded import EmbeddedModel
 from bot.models.serve import SLOTS
 from bot.tuning.adapters import Adapter
-from bot.tuning.job import file_sha256
+from bot.tuning.digest import file_sha256
 from bot.tuning.merge import merge_gguf
 from bot.tuning.reference import Answered, Reference
 

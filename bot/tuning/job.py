@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -92,19 +91,6 @@ def _train(training: TrainingFolder, base: Path, adapters_dir: Path) -> dict[str
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {"published": True, "report": asdict(report)}
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        TuningError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise TuningError(f"{path} cannot be read.", cure="Check the path.") from error
 
 
 def explained(error: Exception) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from bot.errors import TuningError
+from bot.tuning.digest import file_sha256
 from bot.tuning.examples import Example, write_examples
 from bot.tuning.folder import ACTIVE, Request, TrainingFolder
-from bot.tuning.job import file_sha256
 from bot.tuning.recipe import TrainingRecipe
 
 _ID = re.compile(r"\d{8}-\d{6}-\d{3}")

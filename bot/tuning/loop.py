@@ -22,11 +22,11 @@ from bot.tuning import adapters as shelf
 from bot.tuning import checkpoint as checkpoints_file
 from bot.tuning.base import read_model, read_tokenizer
 from bot.tuning.checkpoint import Checkpoint
+from bot.tuning.digest import file_sha256
 from bot.tuning.drills import encode
 from bot.tuning.events import Evaluation, TrainingStep
 from bot.tuning.examples import Example
 from bot.tuning.export import export_gguf
-from bot.tuning.job import file_sha256
 from bot.tuning.lora import AdaptedModel, one_core_each, training_dtype
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.reference import MOST_QUESTIONS, make_reference

@@ -19,8 +19,8 @@ from typing import Any
 from bot.errors import TuningError
 from bot.messages import Message
 from bot.tuning.base import read_model, read_tokenizer
+from bot.tuning.digest import file_sha256
 from bot.tuning.export import WEIGHTS_NAME
-from bot.tuning.job import file_sha256
 
 FILE_NAME = "reference.json"
 MOST_QUESTIONS = 16

@@ -212,6 +212,7 @@ def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
     """One card per column; where several models answered, those of a strategy stand in one row."""
     models = list(dict.fromkeys(answer.model for answer in turn.answers.values()))
     strategies = dict.fromkeys(answer.strategy for answer in turn.answers.values())
+    adapters = {answer.adapter for answer in turn.answers.values() if answer.adapter}
     led = leaders(turn)
     cards: dict[str, Card] = {}
 
@@ -219,7 +220,6 @@ def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
         for key, answer in turn.answers.items():
             if answer.strategy == strategy:
                 doubt = len(models) > 1 or answer.model != EMBEDDED_NAME
-                adapters = {one.adapter for one in turn.answers.values() if one.adapter}
                 names = [
                     answer.model_title if doubt else "",
                     answer.adapter if len(adapters) > 1 else "",

@@ -9,13 +9,13 @@ import streamlit as st
 from bot.chat.prompts import system_prompt
 from bot.errors import ExamplesError, TriptychError
 from bot.evidence.curve import RIVALS, Curve, expected_seconds, plan, verdict, wilson
-from bot.records.examples import ExampleSet, example_sets
+from bot.records.examples import example_sets
 from bot.services import Services
 from bot.tuning import presets
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.sets import approved_examples
-from bot.ui import curve_chart, state
+from bot.ui import curve_chart, example_menu
 from bot.ui.text import plain
 from bot.ui.training_words import duration, moment, percent
 
@@ -78,7 +78,7 @@ def _fields(services: Services) -> None:
         st.markdown("**There are no examples to learn from yet.** Add some in the Examples tab.")
         return
     with st.grid(2, min_column_width=260, key="curve_what"):
-        chosen = _set(sets)
+        chosen = example_menu.choose(sets, _SET)
         recipe = _recipe(services)
     examples = approved_examples(services.engine, chosen.id)
     said, possible = _expectation(services, examples, recipe)
@@ -94,21 +94,6 @@ def _fields(services: Services) -> None:
     if clicked:
         services.curves.start(examples, recipe, chosen.name)
         st.rerun()
-
-
-def _set(sets: Sequence[ExampleSet]) -> ExampleSet:
-    by_id = {one.id: one for one in sets}
-    if state.example_set() not in by_id:
-        state.choose_example_set(sets[0].id)
-    st.session_state[_SET] = state.example_set()
-    st.selectbox(
-        "Examples",
-        list(by_id),
-        format_func=lambda one: f"{by_id[one].name} ({by_id[one].approved:,})",
-        key=_SET,
-        on_change=lambda: state.choose_example_set(st.session_state[_SET]),
-    )
-    return by_id[state.example_set()]
 
 
 def _recipe(services: Services) -> TrainingRecipe:

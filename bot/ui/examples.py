@@ -19,7 +19,14 @@ from bot.records.examples import (
 from bot.services import Services
 from bot.tuning.examples import Example, as_csv, as_json_lines, read_examples
 from bot.tuning.sets import add_examples, approved_examples
-from bot.ui import example_check, example_drafts, example_table, example_upload, state
+from bot.ui import (
+    example_check,
+    example_drafts,
+    example_menu,
+    example_table,
+    example_upload,
+    state,
+)
 from bot.ui.library_work import counted
 from bot.ui.text import plain
 
@@ -72,19 +79,8 @@ def _no_sets(services: Services) -> None:
 
 def _choice(services: Services, sets: Sequence[ExampleSet]) -> ExampleSet:
     """The menu of sets, and what can be done with the chosen one."""
-    by_id = {one.id: one for one in sets}
-    if state.example_set() not in by_id:
-        state.choose_example_set(sets[0].id)
-    st.session_state[CHOSEN] = state.example_set()
     with st.container(horizontal=True, vertical_alignment="bottom", key="examples_bar"):
-        chosen = st.selectbox(
-            "Set of examples",
-            list(by_id),
-            format_func=lambda set_id: _title(by_id[set_id]),
-            key=CHOSEN,
-            width="stretch",
-            on_change=lambda: state.choose_example_set(st.session_state[CHOSEN]),
-        )
+        chosen = example_menu.choose(sets, CHOSEN, label="Set of examples", title=_title)
         _new_button()
         for label, icon, what in (
             ("Rename", ":material/edit:", "rename"),
@@ -99,7 +95,7 @@ def _choice(services: Services, sets: Sequence[ExampleSet]) -> ExampleSet:
             )
         if SAMPLE_NAME not in {one.name for one in sets}:
             _sample_button(services)
-    return by_id[chosen]
+    return chosen
 
 
 def _title(one: ExampleSet) -> str:

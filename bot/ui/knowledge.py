@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from bot.records.documents import DocumentRow
 from bot.services import Services
 from bot.ui import library_work, notes, try_search
 from bot.ui.library_work import counted
-from bot.ui.text import plain, plain_lines
+from bot.ui.text import plain, plain_lines, widget_key
 
 T = TypeVar("T")
 
@@ -204,7 +203,7 @@ def _filtered(rows: Sequence[DocumentRow]) -> list[DocumentRow]:
 
 
 def _row(services: Services, row: DocumentRow, *, busy: bool) -> None:
-    key = _key(row.name)
+    key = widget_key(row.name)
     with st.container(
         horizontal=True, vertical_alignment="center", key=f"document_row_{key}", gap="small"
     ):
@@ -302,12 +301,12 @@ def _document(services: Services, row: DocumentRow) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="document_head"):
         st.caption(f"{plain(row.name)} · {_details(row)}", width="content")
         _status(row)
-    for passage in _one_page(found, PASSAGES_A_PAGE, key=f"passages_page_{_key(row.name)}"):
+    for passage in _one_page(found, PASSAGES_A_PAGE, key=f"passages_page_{widget_key(row.name)}"):
         _passage(passage, of=len(found))
 
 
 def _passage(passage: Passage, *, of: int) -> None:
-    with st.container(border=True, key=f"passage_{_key(passage.id)}"):
+    with st.container(border=True, key=f"passage_{widget_key(passage.id)}"):
         where = [f"passage {passage.number + 1} of {of}"]
         if passage.page is not None:
             where.append(f"page {passage.page}")
@@ -355,11 +354,6 @@ def _one_page(items: Sequence[T], size: int, *, key: str) -> Sequence[T]:
 
 def _show_error(error: TriptychError) -> None:
     st.error(f"{plain(error.message)} {plain(error.cure)}", icon=":material/error:")
-
-
-def _key(name: str) -> str:
-    """A widget key for an untrusted name: keys become class names in the page."""
-    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 def _size(size_bytes: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -22,7 +21,7 @@ from bot.services import Services
 from bot.ui import model_add, model_fetch
 from bot.ui.model_checks import Checks, checks
 from bot.ui.model_fetch import Downloads, downloads
-from bot.ui.text import plain, safe_markdown
+from bot.ui.text import plain, safe_markdown, widget_key
 
 STYLE_SHEET = Path(__file__).with_name("models.css")
 TICK_SECONDS = 0.25
@@ -77,7 +76,7 @@ def _card(
     services: Services, known: Checks, fetching: Downloads, name: str, *, removable: bool
 ) -> Place:
     """Draw a model; its state is drawn by the place that is returned."""
-    key = _key(name)
+    key = widget_key(name)
     is_main = name == services.models.main
     main = "main_" if is_main else ""
     with st.container(key=f"model_card_{main}{key}", height="stretch"):
@@ -188,7 +187,7 @@ def _key_state(origin: Origin) -> str:
 
 
 def _buttons(known: Checks, model: Model) -> None:
-    key = _key(model.name)
+    key = widget_key(model.name)
     st.button(
         "Check again" if known.status(model.name) else "Check",
         key=f"model_check_{key}",
@@ -209,7 +208,7 @@ def _buttons(known: Checks, model: Model) -> None:
 
 
 def _remove_menu(services: Services, known: Checks, fetching: Downloads, model: Model) -> None:
-    key = _key(model.name)
+    key = widget_key(model.name)
     with st.popover("Remove", key=f"model_remove_{key}", icon=":material/delete:", type="tertiary"):
         stays = "Its file stays" if isinstance(model, HubModel) else "Answers already given stay"
         st.markdown(f"Take **{plain(model.name)}** out? {stays}.")
@@ -298,8 +297,3 @@ def _follow(known: Checks, fetching: Downloads, places: dict[str, Place]) -> Non
         time.sleep(TICK_SECONDS)
         _ = st.session_state.get(_HELLOS)  # here Streamlit may end this run for a click
     st.rerun()
-
-
-def _key(name: str) -> str:
-    """A widget key for an untrusted name: keys become class names in the page."""
-    return hashlib.sha256(name.encode()).hexdigest()[:12]

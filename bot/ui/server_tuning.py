@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from bot.models.remote import RemoteModel
 from bot.services import Services
 from bot.tuning.sets import approved_examples
 from bot.ui import state
-from bot.ui.text import plain
+from bot.ui.text import plain, widget_key
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ class Plan:
     @property
     def key(self) -> str:
         """Another one whenever anything of the plan changes."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+        return widget_key(repr(self))
 
 
 def tab(services: Services) -> None:
@@ -184,7 +183,7 @@ def _plan(model: RemoteModel, chats: tuple[tuple[Message, ...], ...]) -> Plan:
             max_value=100_000.0,
             value=known,
             step=0.5,
-            key=f"server_job_price_{_key(model.name)}",
+            key=f"server_job_price_{widget_key(model.name)}",
             help="In US dollars for a million tokens. Prices change: compare with the server's "
             "price page.",
         ),
@@ -192,7 +191,8 @@ def _plan(model: RemoteModel, chats: tuple[tuple[Message, ...], ...]) -> Plan:
 
 
 def _job(model: RemoteModel, job: FineTuningJob) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key=f"job_{_key(job.id)}"):
+    key = widget_key(job.id)
+    with st.container(horizontal=True, vertical_alignment="center", key=f"job_{key}"):
         state_of_it = plain(job.state.replace("_", " "))
         badge = _BADGES.get(job.state, f":blue-badge[:material/hourglass_top: {state_of_it}]")
         made = f"  \n:small[answers as {plain(job.made)}]" if job.made else ""
@@ -202,11 +202,11 @@ def _job(model: RemoteModel, job: FineTuningJob) -> None:
             width="stretch",
         )
         if not job.is_over:
-            with st.popover("Cancel", icon=":material/stop:", key=f"stop_{_key(job.id)}"):
+            with st.popover("Cancel", icon=":material/stop:", key=f"stop_{key}"):
                 st.markdown("Stop this job? What it trained so far is paid for.")
                 st.button(
                     "Stop it",
-                    key=f"really_stop_{_key(job.id)}",
+                    key=f"really_stop_{key}",
                     type="primary",
                     on_click=_cancel,
                     args=(model, job.id),
@@ -273,7 +273,7 @@ def _adapters(model: RemoteModel) -> None:
                 st.markdown(f":material/tune: {plain(name)}", width="stretch")
                 st.button(
                     "Unload",
-                    key=f"unload_{_key(name)}",
+                    key=f"unload_{widget_key(name)}",
                     type="tertiary",
                     icon=":material/eject:",
                     on_click=_unload,
@@ -341,8 +341,3 @@ def _say_what_happened() -> None:
 
 def _host(model: RemoteModel) -> str:
     return urlsplit(model.origin.address).hostname or ""
-
-
-def _key(name: str) -> str:
-    """A widget key for an untrusted name: keys become class names in the page."""
-    return hashlib.sha256(name.encode()).hexdigest()[:12]

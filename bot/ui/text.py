@@ -11,6 +11,7 @@ not part of a plain web link is escaped.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -65,6 +66,11 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> str:
     """Like `plain`, with the line breaks kept."""
     return "  \n".join(plain(line) or "&nbsp;" for line in _cleaned(text).strip().split("\n"))
+
+
+def widget_key(name: str) -> str:
+    """A widget key for an untrusted name: keys become class names in the page."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 def _cleaned(text: str) -> str:

@@ -17,8 +17,8 @@ from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.sets import approved_examples
 from bot.tuning.split import folds, held_out
+from bot.ui import example_menu, recipe_fields, state, training_words
 from bot.ui import examples as examples_tab
-from bot.ui import recipe_fields, state, training_words
 from bot.ui.library_work import counted
 from bot.ui.text import plain
 
@@ -55,7 +55,12 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
             return
         st.subheader("New training", anchor=False)
         with st.grid(2, min_column_width=260, key="training_what"):
-            chosen = _set(sets)
+            chosen = example_menu.choose(
+                sets,
+                _SET,
+                explained="A set from the Examples tab; only its approved examples are learnt.",
+                changing=_rename,
+            )
             name_fault = _name(services, chosen)
         examples = approved_examples(services.engine, chosen.id)
         start = _preset(services, examples)
@@ -99,28 +104,10 @@ def _open_examples(view: str = "Rows") -> None:
 # --- what is trained ---------------------------------------------------------------------------
 
 
-def _set(sets: Sequence[ExampleSet]) -> ExampleSet:
-    by_id = {one.id: one for one in sets}
-    if state.example_set() not in by_id:
-        state.choose_example_set(sets[0].id)
-    st.session_state[_SET] = state.example_set()
-    st.selectbox(
-        "Examples",
-        list(by_id),
-        format_func=lambda one: f"{by_id[one].name} ({by_id[one].approved:,})",
-        key=_SET,
-        on_change=_set_chosen,
-        args=(by_id,),
-        help="A set from the Examples tab; only its approved examples are learnt.",
-    )
-    return by_id[state.example_set()]
-
-
-def _set_chosen(by_id: dict[str, ExampleSet]) -> None:
-    before, chosen = by_id[state.example_set()], by_id[st.session_state[_SET]]
+def _rename(before: ExampleSet, chosen: ExampleSet) -> None:
+    """Let a name that was only suggested follow the set."""
     if st.session_state.get(state.ADAPTER_NAME) == _suggestion(before):
         st.session_state[state.ADAPTER_NAME] = _suggestion(chosen)
-    state.choose_example_set(chosen.id)
 
 
 def _suggestion(chosen: ExampleSet) -> str:

@@ -18,8 +18,8 @@ from filelock import FileLock
 from bot.errors import AdapterError, ExamplesError, TuningError
 from bot.messages import Message
 from bot.tuning import adapters as shelf
+from bot.tuning.digest import file_sha256
 from bot.tuning.examples import Example, read_examples
-from bot.tuning.job import file_sha256
 from bot.tuning.trainings import Trainings
 from tests.tuning.house import JOB, PATIENCE_SECONDS, House, opened, recipe, scripted
 from tests.tuning.scripted_job import evaluation, report, step
