@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from bot.testing import PROFILE, Reply, ScriptedModel
-from tests.browser.visiting import RunningApp, ask, open_app, open_menu
+from tests.browser import visiting
+from tests.browser.visiting import RunningApp, open_app, open_menu
 
 ONLY_PROMPT = "&".join(f"use-{name}=false" for name in ("few-shot", "rag", "adapter", "hybrid"))
 
@@ -35,6 +36,12 @@ def open_models(page: Page, app: RunningApp) -> None:
     open_app(page, app.url)
     page.get_by_role("link", name="Models").click()
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
+
+
+def ask(page: Page, question: str) -> None:
+    """Ask, and wait until the question is the newest one: until then `newest` is another's."""
+    visiting.ask(page, question)
+    expect(page.locator('[class*="st-key-asked-"]').last).to_contain_text(question)
 
 
 def newest(page: Page) -> Locator:
