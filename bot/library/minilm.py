@@ -18,6 +18,10 @@ HEADS = 12
 LAYERS = 6
 NORM_EPSILON = 1e-12
 
+LEAST_STEP, STEPS = 16, 16
+"""The number of tokens that are multiplied at a time is made a multiple of 16, or of a sixteenth
+to a thirty-second of itself: for every other number oneDNN would keep six megabytes more."""
+
 SHORT_TOKENS = 64
 """Up to here attention is quicker written out than in torch's own kernel."""
 
@@ -92,6 +96,8 @@ class MiniLM:
 
         # One: threads within a batch wait for each other, which costs much on a busy machine.
         torch.set_num_threads(1)
+        count = len(texts)
+        texts = [*texts, *_filling(sum(len(text) for text in texts))]
         lengths = [len(text) for text in texts]
         with torch.inference_mode():
             tokens = torch.tensor([token for text in texts for token in text])
@@ -104,7 +110,7 @@ class MiniLM:
                 states = _normed(attended + states, layer.attended_norm)
                 wide = torch.nn.functional.gelu(_product(states, layer.widened))
                 states = _normed(_product(wide, layer.narrowed) + states, layer.narrowed_norm)
-            means = [text.mean(0) for text in states.split(lengths)]
+            means = [text.mean(0) for text in states.split(lengths)[:count]]
             found: NDArray[np.float32] = torch.stack(means).numpy()
             return found
 
@@ -120,6 +126,15 @@ def read_minilm(path: Path) -> MiniLM:
     from safetensors.torch import load_file
 
     return MiniLM(load_file(path))
+
+
+def _filling(tokens: int) -> list[list[int]]:
+    """A text that nobody asked for, or none, with which the tokens become a round number."""
+    step = LEAST_STEP
+    while 2 * step * STEPS <= tokens:
+        step *= 2
+    left = -tokens % step
+    return [[0] * left] if left else []
 
 
 class _Attention:

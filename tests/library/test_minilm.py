@@ -51,3 +51,9 @@ def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(embed, "weights_folder", lambda: tmp_path)
     with pytest.raises(EmbedderError, match="cannot be loaded"):
         Embedder().embed(["text"])
+
+
+def test_few_different_numbers_of_tokens_are_multiplied() -> None:
+    added = {tokens: sum(map(len, minilm._filling(tokens))) for tokens in range(1, 4097)}
+    assert len({tokens + more for tokens, more in added.items()}) == 80
+    assert all(more < 16 or more <= tokens / 16 for tokens, more in added.items())
