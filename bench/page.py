@@ -60,7 +60,7 @@ WATCH = r"""offset => {
     (seen.paints[name] ||= []).push(now());
     if (!seen.stamp) {
       seen.stamp = stamps[0];
-      requestAnimationFrame(() => setTimeout(() => { seen.painted = now(); }));
+      setTimeout(() => { seen.painted = now(); });  // after the frame that `look` was called in
     }
   };
 }"""

@@ -234,7 +234,7 @@ async def _response(
 
     while True:
         try:
-            asking = held.enter_async_context(create(**dialect.spoken(request)))
+            asking = held.enter_async_context(create(**_as_it_is(dialect.spoken(request))))
             return await patience.wait(asking)
         except openai.APIStatusError as error:
             if error.status_code in (400, 422) and _learns(dialect, request, error):
@@ -244,6 +244,13 @@ async def _response(
             if not busy or told is None or told > patience.left_seconds / 2:
                 raise
             await asyncio.sleep(max(told, LEAST_WAIT_SECONDS))
+
+
+def _as_it_is(request: dict[str, Any]) -> dict[str, Any]:
+    """The messages beside what the library looks through: doing that to each of their fields
+    would take it half of the time of a request, and change nothing."""
+    body = {"messages": request["messages"], **(request["extra_body"] or {})}
+    return {**request, "messages": [], "extra_body": body}
 
 
 def _learns(dialect: Dialect, request: dict[str, Any], error: openai.APIStatusError) -> bool:

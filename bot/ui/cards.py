@@ -72,16 +72,11 @@ class Card:
         self._actions = actions
         self._shown: dict[str, Hashable] = {}
         with st.container(key=f"card-{answer.strategy}-{answer.id}", height="stretch"):
-            self._head = st.empty()
-            self._body = st.empty()
-            self._problem = st.empty()
-            self._evidence = st.empty()
-            self._figures = st.empty()
+            self._head = self._written("head", _head(answer, title, model))
+            self._body = self._written("body", _body(answer, answer.status in _UNDER_WAY))
+            self._details = st.empty()
             with st.container(key=f"foot-{answer.id}", horizontal=True, gap="xsmall"):
-                self._stop = st.empty()
-                self._vote = st.empty()
-                self._copy = st.empty()
-                self._retry = st.empty()
+                self._buttons = st.empty()
                 self._prompt = st.empty()
         self._origin: DeltaGenerator | None = None
         self.update(answer, leads_in)
@@ -91,15 +86,31 @@ class Card:
         under_way = answer.status in _UNDER_WAY
         self._write("head", self._head, _head(answer, self._title, self._model))
         self._write("body", self._body, _body(answer, under_way))
-        self._write("problem", self._problem, _problem(answer))
-        found = answer.off_topic or bool(answer.evidence)
-        self._draw_once("evidence", found, lambda: self._draw_evidence(answer))
-        self._write("figures", self._figures, _figures(answer, leads_in))
+        self._draw_details(answer, leads_in)
         self._draw_once("prompt", bool(answer.prompt), lambda: self._draw_prompt(answer))
         if under_way:
             self._draw_once("stop", True, lambda: self._draw_stop(answer))
         else:
             self._draw_once("finished", True, lambda: self._draw_finished(answer))
+
+    def _draw_details(self, answer: LiveAnswer, leads_in: frozenset[str]) -> None:
+        """What went wrong, the evidence and the figures, as far as there are any."""
+        problem, found = _problem(answer), answer.off_topic or bool(answer.evidence)
+        figures = _figures(answer, leads_in)
+        if not (problem or found or figures or "details" in self._shown):
+            return
+        if "details" not in self._shown:
+            self._shown["details"] = True
+            with self._details.container(gap=None):
+                self._problem, self._evidence, self._figures = st.empty(), st.empty(), st.empty()
+        self._write("problem", self._problem, problem)
+        self._draw_once("evidence", found, lambda: self._draw_evidence(answer))
+        self._write("figures", self._figures, figures)
+
+    def _written(self, name: str, markdown: str) -> DeltaGenerator:
+        """A place with something in it, which `_write` replaces."""
+        self._shown[name] = markdown
+        return st.markdown(markdown, anchors=False)
 
     def _write(self, name: str, slot: DeltaGenerator, markdown: str) -> None:
         if self._shown.get(name, "") != markdown:
@@ -127,7 +138,7 @@ class Card:
                         st.markdown(quoted)
 
     def _draw_stop(self, answer: LiveAnswer) -> None:
-        self._stop.button(
+        self._buttons.button(
             "Stop",
             key=f"stop-{answer.id}",
             icon=":material/stop_circle:",
@@ -137,19 +148,19 @@ class Card:
         )
 
     def _draw_finished(self, answer: LiveAnswer) -> None:
-        self._stop.empty()
-        vote_key = f"vote-{answer.id}"
-        self._vote.feedback(
-            "thumbs",
-            key=vote_key,
-            default={1: 1, -1: 0}.get(answer.vote),
-            on_change=self._actions.vote,
-            args=(answer.id, vote_key),
-        )
-        if written := answer.text.strip():
-            with self._copy.container(key=f"copy-{answer.id}", width="content"):
-                st.code(written, language=None)
-        with self._retry.container(horizontal=True, gap="xsmall", width="content"):
+        with self._buttons.container(horizontal=True, gap="xsmall", width="content"):
+            vote_key = f"vote-{answer.id}"
+            st.feedback(
+                "thumbs",
+                key=vote_key,
+                default={1: 1, -1: 0}.get(answer.vote),
+                on_change=self._actions.vote,
+                args=(answer.id, vote_key),
+            )
+            written = answer.text.strip()
+            if written:
+                with st.container(key=f"copy-{answer.id}", width="content"):
+                    st.code(written, language=None)
             st.button(
                 "Retry",
                 key=f"retry-{answer.id}",
@@ -178,9 +189,11 @@ class Card:
             st.markdown("**The exact prompt that was sent**")
             if note := _trimming_note(answer.trimming):
                 st.caption(note)
-            for message in answer.prompt:
-                st.badge(message.role, color="gray")
-                st.code(message.content, language=None, wrap_lines=True)
+            st.code(
+                "\n\n".join(f"[{message.role}]\n{message.content}" for message in answer.prompt),
+                language=None,
+                wrap_lines=True,
+            )
             self._origin = st.empty()
 
 

@@ -158,7 +158,7 @@ def _drain(services: Services, live: Sequence[Drawn], show_indexing: Callable[[]
         show_indexing()
         state.let_streamlit_interrupt()
         if under_way:
-            _pace(began)
+            _pace(services, under_way, began)
             turn = under_way[0].turn
             services.chat.wait(turn, seen[turn.id], IDLE_SECONDS)
 
@@ -167,9 +167,21 @@ def _is_shown(turn: LiveTurn, seen: dict[str, int]) -> bool:
     return turn.done and turn.version == seen[turn.id]
 
 
-def _pace(began: float) -> None:
-    """Leave at least `REPAINT_SECONDS` between two repaints: more cannot be seen."""
-    time.sleep(max(0.0, REPAINT_SECONDS - (time.monotonic() - began)))
+def _pace(services: Services, under_way: Sequence[Drawn], began: float) -> None:
+    """Leave at least `REPAINT_SECONDS` between two repaints: more cannot be seen. Only first
+    words are not kept waiting."""
+    silent = [one.turn for one in under_way if not (one.turn.done or _begun(one.turn))]
+    while (left := REPAINT_SECONDS - (time.monotonic() - began)) > 0:
+        if not silent:
+            time.sleep(left)
+        else:
+            services.chat.wait(silent[0], silent[0].version, left)
+            if silent[0].done or _begun(silent[0]):
+                return
+
+
+def _begun(turn: LiveTurn) -> bool:
+    return any(answer.text for answer in turn.answers.values())
 
 
 def _follow_indexing(services: Services, slot: DeltaGenerator) -> None:

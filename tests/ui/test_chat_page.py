@@ -133,8 +133,8 @@ def test_the_exact_prompt_and_its_origin_are_on_the_card(page_over: PageOver) ->
     page, _ = page_over(model)
     only(page, "prompt")
     ask(page, "How hot, in :red[numbers]?")
-    sent = [message.content for message in model.requests[0].messages]
-    assert set(sent) <= {block.value for block in page.code}
+    sent = [f"[{one.role}]\n{one.content}" for one in model.requests[0].messages]
+    assert "\n\n".join(sent) in {block.value for block in page.code}
     assert any("seed 7" in caption.value for caption in page.caption)
 
 
