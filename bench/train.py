@@ -37,6 +37,7 @@ from bot.tuning.examples import Example, read_examples
 from bot.tuning.loop import Event, train
 from bot.tuning.lora import AdaptedModel, one_core_each, training_dtype
 from bot.tuning.presets import DEFAULT, PRESETS, recipe_for
+from bot.tuning.process import ENVIRONMENT
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.report import TrainingReport
 
@@ -97,6 +98,7 @@ def _processor_seconds() -> float:
 
 def ours(recipe: TrainingRecipe, base: Path, batches: Sequence[Sequence[Example]]) -> Speed:
     """Our loop on these batches."""
+    os.environ |= ENVIRONMENT
     import torch
 
     tokenizer, model = read_tokenizer(base), read_model(base, training_dtype())
@@ -196,6 +198,7 @@ def plain_examples() -> list[Example]:
 
 def whole(recipe: TrainingRecipe, base: Path, show: bool) -> TrainingReport:
     """The recipe from the first read to the last write."""
+    os.environ |= ENVIRONMENT
     examples = plain_examples()
 
     def tell(event: Event) -> None:

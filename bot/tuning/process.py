@@ -25,15 +25,17 @@ _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 """What native code ends with, for one when it is refused memory."""
 
 
-# Standard error is for failures. Threads that wait asleep, not spinning, leave the cores to the
-# answers under way.
-_QUIET = {
+ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
     "PYTHONWARNINGS": "ignore",
     "OMP_WAIT_POLICY": "PASSIVE",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
 }
+"""Of a process that trains. Standard error is for failures. Threads that wait asleep, not spinning,
+leave the cores to the answers under way. What oneDNN made is kept for the last few sizes of a batch
+only: for a thousand of them it is hundreds of megabytes."""
 
 
 class OwnedProcess:
@@ -53,7 +55,7 @@ class OwnedProcess:
         self._process = subprocess.Popen(
             command,
             cwd=_ROOT,
-            env=_QUIET | os.environ,
+            env=ENVIRONMENT | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
