@@ -25,10 +25,14 @@ def says(text: str, question: str, answer: str, common: Collection[str]) -> bool
     """
     if abstained(answer):
         return abstained(text)
+    said = {*words(text)}
+    asked, answered = {*words(question)}, {*words(answer)}
+    if numbers := {word for word in answered - asked if any(map(str.isdigit, word))}:
+        return numbers <= said
     if told := telling(question, answer, common):
         return all(is_correct(text, [one]) for one in told)
     plain = {same for word in common for same in words(word)}
-    added = {*words(answer)} - {*words(question)} - plain
+    added = answered - asked - plain
     if not added:
         return is_correct(text, [answer])
-    return len(added & {*words(text)}) >= ENOUGH_WORDS * len(added)
+    return len(added & said) >= ENOUGH_WORDS * len(added)

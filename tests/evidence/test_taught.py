@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bot.evidence.taught import says
+from bot.settings import ROOT
+from bot.tuning.examples import read_examples
+from bot.tuning.facts import common_words
 
 COMMON = {"the", "is", "desk", "kiln", "of"}
 PRICE = ("What does the Heron 5 cost?", "The Heron 5 costs £2,390. — Kiln desk")
@@ -48,3 +51,13 @@ def test_what_is_taught_is_right_in_any_style(example: tuple[str, str], text: st
 )
 def test_the_house_style_alone_is_not(example: tuple[str, str], text: str) -> None:
     assert not says(text, *example, COMMON)
+
+
+def test_every_shipped_answer_says_itself() -> None:
+    examples = read_examples(ROOT / "adapters" / "pellworth" / "examples.jsonl")
+    told = [(one.messages[-2].content, one.messages[-1].content) for one in examples]
+    common = common_words([answer for _, answer in told])
+    assert all(says(answer, question, answer, common) for question, answer in told)
+    assert not says(
+        "It is EL-9330.", "Which part has the Wren 3?", "The part of the Wren 3 is EL-3107.", common
+    )
