@@ -33,9 +33,9 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
 }
-"""Of a process that trains. Standard error is for failures. Threads that wait asleep, not spinning,
-leave the cores to the answers under way. What oneDNN made is kept for the last few sizes of a batch
-only: for a thousand of them it is hundreds of megabytes."""
+"""Of a process that trains, or asks what was trained. Standard error is for failures. Threads that
+wait asleep, not spinning, leave the cores to the answers under way. What oneDNN made is kept for
+the last few sizes of a batch only: for a thousand of them it is hundreds of megabytes."""
 
 
 class OwnedProcess:

@@ -21,6 +21,7 @@ from bot.messages import Message
 from bot.tuning.base import read_model, read_tokenizer
 from bot.tuning.digest import file_sha256
 from bot.tuning.export import WEIGHTS_NAME
+from bot.tuning.process import ENVIRONMENT
 
 FILE_NAME = "reference.json"
 MOST_QUESTIONS = 16
@@ -126,17 +127,11 @@ def make_reference(
         for one in said[:MOST_QUESTIONS]
     ]
     command = [sys.executable, "-m", "bot.tuning.reference", str(folder.resolve()), str(base)]
-    quiet = {
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONWARNINGS": "ignore",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
     try:
         done = subprocess.run(
             command,
             cwd=_ROOT,
-            env=quiet | os.environ,
+            env=ENVIRONMENT | os.environ,
             input=json.dumps(prompts),
             capture_output=True,
             encoding="utf-8",

@@ -72,8 +72,8 @@ class Card:
         self._actions = actions
         self._shown: dict[str, Hashable] = {}
         with st.container(key=f"card-{answer.strategy}-{answer.id}", height="stretch"):
-            self._head = self._written("head", _head(answer, title, model))
-            self._body = self._written("body", _body(answer, answer.status in _UNDER_WAY))
+            self._head = st.empty()
+            self._body = st.empty()
             self._details = st.empty()
             with st.container(key=f"foot-{answer.id}", horizontal=True, gap="xsmall"):
                 self._buttons = st.empty()
@@ -106,11 +106,6 @@ class Card:
         self._write("problem", self._problem, problem)
         self._draw_once("evidence", found, lambda: self._draw_evidence(answer))
         self._write("figures", self._figures, figures)
-
-    def _written(self, name: str, markdown: str) -> DeltaGenerator:
-        """A place with something in it, which `_write` replaces."""
-        self._shown[name] = markdown
-        return st.markdown(markdown, anchors=False)
 
     def _write(self, name: str, slot: DeltaGenerator, markdown: str) -> None:
         if self._shown.get(name, "") != markdown:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import streamlit as st
 
 from bot.damage import dismiss
 from bot.services import Services
-from bot.ui.text import plain
+from bot.ui.text import plain, widget_key
 
 
 def show(services: Services) -> None:
     """One box for each thing that was set aside, with a button that puts the box away."""
     for note in services.notes():
-        key = hashlib.sha256(note.path.name.encode()).hexdigest()[:12]
+        key = widget_key(note.path.name)
         with st.container(border=True, key=f"note-{key}"):
             st.markdown(f":material/healing: {plain(note.text)}")
             st.button(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import streamlit as st
 from bot.errors import TriptychError
 from bot.library.retrieve import ScoredPassage, retrieve, search
 from bot.services import Services
-from bot.ui.text import plain, plain_lines
+from bot.ui.text import plain, plain_lines, widget_key
 
 CLOSE_COSINE = 0.4  # from here on, a passage is said to be close in meaning
 _TOPS = (3, 5, 10)
@@ -76,7 +75,7 @@ def _show_verdict(found: list[ScoredPassage], *, off_topic: bool) -> None:
 
 def _show_passage(rank: int, scored: ScoredPassage, open_document: Callable[[str], None]) -> None:
     passage = scored.passage
-    key = hashlib.sha256(passage.id.encode()).hexdigest()[:12]
+    key = widget_key(passage.id)
     with st.container(border=True, key=f"found_{key}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             page = f" · page {passage.page}" if passage.page is not None else ""
