@@ -164,10 +164,12 @@ def _downloads(services: Services, chosen: ExampleSet) -> None:
     def made(form: Callable[[Sequence[Example]], str]) -> Callable[[], str]:
         return lambda: form(approved_examples(services.engine, chosen.id))
 
+    longer = sum(len(one.messages) > 2 for one in approved_examples(services.engine, chosen.id))
+    without = f"Without {counted(longer, 'chat')} of several turns: a row has no place for them."
     with st.container(horizontal=True, key="examples_downloads"):
-        for label, ending, mime, form in (
-            ("JSON Lines", "jsonl", "application/jsonl", as_json_lines),
-            ("CSV", "csv", "text/csv", as_csv),
+        for label, ending, mime, form, note in (
+            ("JSON Lines", "jsonl", "application/jsonl", as_json_lines, None),
+            ("CSV", "csv", "text/csv", as_csv, without if longer else None),
         ):
             st.download_button(
                 label,
@@ -178,6 +180,7 @@ def _downloads(services: Services, chosen: ExampleSet) -> None:
                 icon=":material/download:",
                 type="tertiary",
                 on_click="ignore",
+                help=note,
             )
 
 

@@ -13,6 +13,7 @@ from bot.records.examples import ExampleSet, example_sets
 from bot.services import Services
 from bot.tuning import adapters as shelf
 from bot.tuning import presets
+from bot.tuning.estimates import Estimate
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.sets import approved_examples
@@ -27,24 +28,15 @@ MEASURING_SECONDS = 2.0
 
 _SET = "training-set"
 _READS = "training-reads"
-_MEASURING = "_training_measuring"
 
 
 def draw(services: Services, begun: Callable[[str], None]) -> None:
-    """Draw the form, and draw it anew while times are being measured.
+    """Draw the form, and draw it anew when times were measured.
 
     Args:
         begun: called with the id of a training that was submitted.
     """
-    measuring = bool(st.session_state.get(_MEASURING))
-
-    def form() -> None:
-        st.session_state[_MEASURING] = False
-        _form(services, begun)
-        if bool(st.session_state[_MEASURING]) != measuring:
-            st.rerun()
-
-    st.fragment(form, run_every=MEASURING_SECONDS if measuring else None)()
+    st.fragment(_form)(services, begun)
 
 
 def _form(services: Services, begun: Callable[[str], None]) -> None:
@@ -86,6 +78,7 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
                 st.markdown(f":gray[{minutes}{fault and '. '}{plain(fault)}]", width="stretch")
         if clicked and recipe is not None and not reason:
             _begin(services, examples, recipe, begun)
+        _watch_times(services, examples, recipe)
 
 
 def _nothing_to_learn() -> None:
@@ -304,8 +297,30 @@ def _minutes(
         return f"About {training_words.duration(found.seconds)} on this machine", ""
     if services.trainings.current() is not None:
         return "Its time is measured when no training runs", ""
-    st.session_state[_MEASURING] = True
     return "Its time is being measured …", ""
+
+
+def _watch_times(
+    services: Services, examples: Sequence[Example], recipe: TrainingRecipe | None
+) -> None:
+    """Draw the page anew as soon as a time is known that is not known yet.
+
+    Not by an `st.rerun` at once, to begin to look: that tells the browser once more what the fields
+    were set to, perhaps after somebody has turned one.
+    """
+    recipes = [_recipe(services, one.name) for one in presets.PRESETS]
+    recipes += [] if recipe is None else [recipe]
+
+    def known() -> list[Estimate]:
+        return [services.trainings.estimate(examples, one) for one in recipes]
+
+    def watch() -> None:
+        if known() != drawn:
+            st.rerun()
+
+    drawn = known()
+    if Estimate() in drawn:
+        st.fragment(watch, run_every=MEASURING_SECONDS)()
 
 
 def _begin(

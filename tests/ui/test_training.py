@@ -40,10 +40,17 @@ Opens = Callable[..., tuple[AppTest, ScriptedServices]]
 
 
 def show_tab(services) -> None:  # type: ignore[no-untyped-def]
-    """What `AppTest` runs; it is taken out of its module, so it imports for itself."""
+    """What `AppTest` runs; it is taken out of its module, so it imports for itself.
+
+    A visit to another tab in between is what `elsewhere` stands for.
+    """
+    import streamlit as st
+
     from bot.ui import training
 
-    training.tab(services)
+    st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
+    if not st.session_state.get("elsewhere"):
+        training.tab(services)
 
 
 def examples(count: int) -> list[Example]:
@@ -202,6 +209,20 @@ def test_a_knob_that_is_turned_too_far_says_so_beside_itself(tab_over: Opens) ->
     assert not services.scripted_trainings.submitted
 
 
+def test_what_was_written_is_still_there_after_a_visit_to_another_tab(tab_over: Opens) -> None:
+    page, _ = tab_over()
+    page.number_input(key=key("rank")).set_value(32).run()
+    page.multiselect(key=key("targets")).set_value(["q_proj"]).run()
+    page.text_input(key="adapter-name").set_value("mine").run()
+    for elsewhere in (True, True, False):
+        page.session_state["elsewhere"] = elsewhere
+        page.run()
+    assert page.number_input(key=key("rank")).value == 32
+    assert page.multiselect(key=key("targets")).value == ["q_proj"]
+    assert page.text_input(key="adapter-name").value == "mine"
+    assert "2 knobs turned away from the preset" in shown(page)
+
+
 def test_there_is_a_knob_for_every_field_of_the_recipe() -> None:
     ours = {"system_prompt", "base_sha256", "examples_sha256"}
     assert set(names()) == set(TrainingRecipe.__dataclass_fields__) - ours
@@ -211,6 +232,7 @@ def test_there_is_a_knob_for_every_field_of_the_recipe() -> None:
 def test_a_time_that_is_not_known_is_being_measured(tab_over: Opens) -> None:
     page, services = tab_over(seconds=None)
     assert "being measured" in page.radio(key="preset").proto.captions[0]
+    assert page.session_state["drawn"] == 1  # a second time would set fields back
     services.scripted_trainings.seconds = 60.0
     page.run()
     assert "About 1 min on this machine" in shown(page)
