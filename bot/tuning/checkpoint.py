@@ -65,9 +65,3 @@ def load(folder: Path, fingerprint: str) -> Checkpoint | None:
         return Checkpoint(fingerprint, json.loads(metadata["values"]), tensors)
     except (OSError, SafetensorError, KeyError, ValueError, struct.error):
         return None
-
-
-def remove(folder: Path) -> None:
-    """Forget the training; there need not be one."""
-    (folder / FILE_NAME).unlink(missing_ok=True)
-    (folder / f".{FILE_NAME}.partial").unlink(missing_ok=True)

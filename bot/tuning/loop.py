@@ -63,7 +63,7 @@ def train(
     Args:
         base: the base weights, a GGUF file; dequantised, so that training sees what serves.
         folder: exists; what is in it already stays and is listed in the manifest.
-        checkpoints: a folder; where the training stands is kept there until it is over.
+        checkpoints: a folder; where the training stands is kept there.
         on_event: called after every step and every evaluation, in this thread.
         cancelled: asked after every step; when true, what was best so far is kept. Before the
             first evaluation nothing is: then the report's `best_step` is 0 and no file is written.
@@ -109,7 +109,6 @@ def train(
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "gguf")},
     }
     shelf.write_manifest(folder, facts)
-    checkpoints_file.remove(checkpoints)
     return report
 
 

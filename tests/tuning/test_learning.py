@@ -192,7 +192,7 @@ def test_the_same_recipe_gives_the_same_losses_killed_and_resumed_or_not(
     assert equal(third.weights, whole.weights)
     assert third.report
     assert third.report.unseen_correct == whole.report.unseen_correct
-    assert not list((tmp_path / "shared").iterdir())
+    assert list((tmp_path / "shared").iterdir())  # whoever publishes it may still fail
 
 
 def test_a_checkpoint_of_another_training_is_not_gone_on_from(learn: Learn) -> None:
