@@ -230,7 +230,7 @@ def run_train(options: argparse.Namespace, output: TextIO | None) -> Outcome:
             services.trainings.resume(training_id)
         elif options.examples and options.name:
             examples = read_examples(options.examples)
-            recipe = _recipe(options)
+            recipe = _recipe(options, len(examples))
             if recipe.grounding:
                 _index_when_empty(services)
             training_id = services.trainings.submit(examples, recipe, options.name)
@@ -257,7 +257,8 @@ def _run_curve(services: Services, options: argparse.Namespace) -> Outcome:
 
     if not options.examples:
         raise UsageError("EXAMPLES are needed for a learning curve.")
-    examples, recipe = read_examples(options.examples), _recipe(options)
+    examples = read_examples(options.examples)
+    recipe = _recipe(options, len(examples))
     plan(examples, recipe.seed)  # says so at once when there are too few
     _index_when_empty(services)
     title = options.name or options.examples.stem
@@ -272,7 +273,7 @@ def _run_curve(services: Services, options: argparse.Namespace) -> Outcome:
     return Outcome({"curve": asdict(curve), "verdict": verdict(curve)}, curve.state == "done")
 
 
-def _recipe(options: argparse.Namespace) -> TrainingRecipe:
+def _recipe(options: argparse.Namespace, examples: int) -> TrainingRecipe:
     from bot.chat.prompts import system_prompt
     from bot.models.catalog import embedded_weights
     from bot.tuning.presets import recipe_for
@@ -282,6 +283,7 @@ def _recipe(options: argparse.Namespace) -> TrainingRecipe:
         changes["folds"] = options.folds
     return recipe_for(
         options.preset,
+        examples=examples,
         system_prompt=system_prompt(),
         base_sha256=embedded_weights().sha256,
         **changes,

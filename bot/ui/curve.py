@@ -79,8 +79,14 @@ def _fields(services: Services) -> None:
         return
     with st.grid(2, min_column_width=260, key="curve_what"):
         chosen = example_menu.choose(sets, _SET)
-        recipe = _recipe(services)
+        preset = _preset()
     examples = approved_examples(services.engine, chosen.id)
+    recipe = presets.recipe_for(
+        preset,
+        examples=len(examples),
+        system_prompt=system_prompt(),
+        base_sha256=services.trainee.identity,
+    )
     said, possible = _expectation(services, examples, recipe)
     with st.container(horizontal=True, vertical_alignment="center", key="curve_begin"):
         clicked = st.button(
@@ -96,18 +102,15 @@ def _fields(services: Services) -> None:
         st.rerun()
 
 
-def _recipe(services: Services) -> TrainingRecipe:
+def _preset() -> str:
     by_name = {one.name: one for one in presets.PRESETS}
-    name = st.selectbox(
+    return st.selectbox(
         "How thoroughly",
         list(by_name),
         index=list(by_name).index(presets.DEFAULT),
         format_func=lambda one: by_name[one].title,
         key=_PRESET,
         persist_state="session",
-    )
-    return presets.recipe_for(
-        name, system_prompt=system_prompt(), base_sha256=services.trainee.identity
     )
 
 

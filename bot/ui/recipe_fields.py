@@ -97,6 +97,7 @@ GROUPS: Mapping[str, tuple[Knob, ...]] = {
     ),
 }
 
+_FOLLOWED = "_knobs_followed"
 _WHOLE = frozenset(field.name for field in fields(TrainingRecipe) if field.type == "int")
 
 
@@ -113,8 +114,25 @@ def names() -> tuple[str, ...]:
 def turn_to(recipe: TrainingRecipe) -> None:
     """Set every knob to what a recipe says; to be called before they are drawn."""
     for name in names():
-        value = getattr(recipe, name)
-        st.session_state[key(name)] = list(value) if isinstance(value, tuple) else value
+        _turn(name, recipe)
+    st.session_state[_FOLLOWED] = recipe
+
+
+def follow(recipe: TrainingRecipe) -> None:
+    """Let the knobs that nobody turned say what a recipe says, as it is now; to be called before
+    they are drawn."""
+    before = st.session_state.get(_FOLLOWED)
+    if before is None or key(names()[0]) not in st.session_state:
+        turn_to(recipe)
+    elif before != recipe:
+        for name in set(names()) - set(turned(before)):
+            _turn(name, recipe)
+        st.session_state[_FOLLOWED] = recipe
+
+
+def _turn(name: str, recipe: TrainingRecipe) -> None:
+    value = getattr(recipe, name)
+    st.session_state[key(name)] = list(value) if isinstance(value, tuple) else value
 
 
 def turned(start: TrainingRecipe) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
         examples = approved_examples(services.engine, chosen.id)
         start = _preset(services, examples)
         _reading()
-        recipe = _knobs(services, start)
+        recipe = _knobs(services, start, len(examples))
         reason = name_fault or _reason(examples, recipe)
         if recipe is not None:
             if not reason:
@@ -151,9 +151,11 @@ def _preset(services: Services, examples: Sequence[Example]) -> TrainingRecipe:
     by_name = {one.name: one for one in presets.PRESETS}
     if st.session_state.get(state.PRESET) not in by_name:
         st.session_state[state.PRESET] = presets.DEFAULT
+    count = len(examples)
+    recipes = [_recipe(services, one.name, count) for one in presets.PRESETS]
     captions = [
-        f"{one.summary}  \n**{_minutes(services, examples, _recipe(services, one.name))[0]}**"
-        for one in presets.PRESETS
+        f"{one.summary}  \n**{_minutes(services, examples, recipe)[0]}**"
+        for one, recipe in zip(presets.PRESETS, recipes, strict=True)
     ]
     st.radio(
         "How thoroughly",
@@ -163,31 +165,33 @@ def _preset(services: Services, examples: Sequence[Example]) -> TrainingRecipe:
         horizontal=True,
         key=state.PRESET,
         on_change=_preset_chosen,
-        args=(services,),
+        args=(services, count),
         width="stretch",
         persist_state="session",
     )
-    start = _recipe(services, st.session_state[state.PRESET])
-    if recipe_fields.key("rank") not in st.session_state:
-        recipe_fields.turn_to(start)
+    start = _recipe(services, st.session_state[state.PRESET], count)
+    recipe_fields.follow(start)
     return start
 
 
-def _recipe(services: Services, preset: str) -> TrainingRecipe:
+def _recipe(services: Services, preset: str, examples: int) -> TrainingRecipe:
     return presets.recipe_for(
-        preset, system_prompt=system_prompt(), base_sha256=services.trainee.identity
+        preset,
+        examples=examples,
+        system_prompt=system_prompt(),
+        base_sha256=services.trainee.identity,
     )
 
 
-def _preset_chosen(services: Services) -> None:
+def _preset_chosen(services: Services, examples: int) -> None:
     """Turn the knobs to the preset; the switch stays as it is."""
     reads = st.session_state.get(recipe_fields.key("grounding")) or 0.0
-    _back_to_preset(services)
+    _back_to_preset(services, examples)
     st.session_state[recipe_fields.key("grounding")] = reads
 
 
-def _back_to_preset(services: Services) -> None:
-    recipe_fields.turn_to(_recipe(services, st.session_state[state.PRESET]))
+def _back_to_preset(services: Services, examples: int) -> None:
+    recipe_fields.turn_to(_recipe(services, st.session_state[state.PRESET], examples))
 
 
 def _reading() -> None:
@@ -208,7 +212,7 @@ def _reading() -> None:
     )
 
 
-def _knobs(services: Services, start: TrainingRecipe) -> TrainingRecipe | None:
+def _knobs(services: Services, start: TrainingRecipe, examples: int) -> TrainingRecipe | None:
     """The knobs of the recipe; None while one of them is turned too far."""
     with st.expander("Every knob", key="training_knobs", icon=":material/tune:"):
         slot = st.container()
@@ -224,7 +228,7 @@ def _knobs(services: Services, start: TrainingRecipe) -> TrainingRecipe | None:
                 icon=":material/undo:",
                 type="tertiary",
                 on_click=_back_to_preset,
-                args=(services,),
+                args=(services, examples),
             )
     return None if recipe_fields.wrong(start, changes) else replace(start, **changes)
 
@@ -308,7 +312,7 @@ def _watch_times(
     Not by an `st.rerun` at once, to begin to look: that tells the browser once more what the fields
     were set to, perhaps after somebody has turned one.
     """
-    recipes = [_recipe(services, one.name) for one in presets.PRESETS]
+    recipes = [_recipe(services, one.name, len(examples)) for one in presets.PRESETS]
     recipes += [] if recipe is None else [recipe]
 
     def known() -> list[Estimate]:

@@ -127,7 +127,7 @@ def test_without_examples_the_tab_leads_to_them(tab_over: Opens) -> None:
 
 def test_the_default_trains_without_any_choice(tab_over: Opens) -> None:
     page, services = tab_over(sets=[("Kiln facts (2026)", 30)])
-    epochs = presets.preset(presets.DEFAULT).changes["epochs"]
+    epochs = 20  # over so few
     said = f"{epochs} passes over 27 examples; 3 other phrasings are held out"
     assert said in shown(page)
     assert "min on this machine" in shown(page)
@@ -185,16 +185,31 @@ def test_a_name_is_checked_while_it_is_typed(tab_over: Opens) -> None:
 def test_a_preset_turns_the_knobs_and_a_knob_changes_the_recipe(tab_over: Opens) -> None:
     page, services = tab_over()
     page.radio(key="preset").set_value("quick").run()
-    assert page.number_input(key=key("epochs")).value == 8
+    assert page.number_input(key=key("epochs")).value == 10
     page.number_input(key=key("rank")).set_value(32).run()
     page.number_input(key=key("folds")).set_value(3).run()
     assert "2 knobs turned away from the preset" in shown(page)
     assert "3 trainings cross-validate it" in shown(page)
     press(page, "Train")
     ((_, recipe, _),) = services.scripted_trainings.submitted
-    assert (recipe.epochs, recipe.layers, recipe.rank, recipe.folds) == (8, 10, 32, 3)
+    assert (recipe.epochs, recipe.layers, recipe.rank, recipe.folds) == (10, 10, 32, 3)
     press(page, "Back to the preset")
     assert page.number_input(key=key("rank")).value == 16
+
+
+def test_passes_follow_the_number_of_examples_until_somebody_turns_them(tab_over: Opens) -> None:
+    page, _ = tab_over(sets=[("Few", 30), ("Many", 300)])
+    choose = page.selectbox(key="training-set")
+    many = choose.options[1]
+    assert page.number_input(key=key("epochs")).value == 20
+    choose.set_value(many).run()
+    assert page.number_input(key=key("epochs")).value == 17
+    assert "turned away" not in shown(page)
+    page.number_input(key=key("epochs")).set_value(5).run()
+    page.selectbox(key="training-set").set_value(choose.options[0]).run()
+    assert page.number_input(key=key("epochs")).value == 5
+    assert page.number_input(key=key("patience")).value == 5
+    assert "1 knob turned away" in shown(page)
 
 
 def test_a_knob_that_is_turned_too_far_says_so_beside_itself(tab_over: Opens) -> None:
@@ -235,7 +250,7 @@ def test_a_time_that_is_not_known_is_being_measured(tab_over: Opens) -> None:
     assert page.session_state["drawn"] == 1  # a second time would set fields back
     services.scripted_trainings.seconds = 60.0
     page.run()
-    assert "About 1 min on this machine" in shown(page)
+    assert "About 2 min on this machine" in shown(page)
 
 
 def test_a_time_that_cannot_be_measured_says_why_beside_the_button(tab_over: Opens) -> None:
