@@ -3,8 +3,10 @@
 A real Chromium over a model that plays a script: it begins to answer as soon as it is asked, and
 its tokens are the moments in which they are sent. So what passes between Enter and the first token
 on the screen is what Triptych, Streamlit and the browser take. Then five cards stream at once: how
-often each is repainted in a second, and how much of a core the page's process takes. The baseline,
-in the same run, is the time between two frames of an idle page.
+often each is repainted in a second, and how much of a core the page's process takes. The baselines,
+in the same run, are the time between two frames of an idle page, and Enter to the first token with
+one strategy instead of five, and on a page that is nothing but Streamlit's own chat recipe with one
+answer (`bench/plain_chat.py`).
 """
 
 from __future__ import annotations
@@ -14,17 +16,22 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from playwright.sync_api import Page as BrowserPage
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright, sync_playwright
 
 from bench import machine
-from bench.running import Page, page, scripted_model
+from bench.running import Page, page, scripted_environment, scripted_model, streamlit, wait_for
+from bot.chat.strategies import STRATEGIES
+from bot.ui.state import strategy_key
 
+PLAIN_CHAT = Path(__file__).with_name("plain_chat.py")
 ADDED_LIMIT_SECONDS = 0.150
 REPAINTS_LIMIT_PER_SECOND = 12.0
 CORE_LIMIT = 0.30
@@ -119,38 +126,60 @@ def measure(rounds: int, folder: Path) -> dict[str, object]:
     """Medians over some questions, after one that warms everything up."""
     with (
         scripted_model(ANSWER_TOKENS, TOKENS_PER_SECOND) as scripted_at,
-        page(folder / "data", scripted_at) as running,
         sync_playwright() as playwright,
     ):
-        chromium = shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        with closing(browser):
-            browser_page = browser.new_page(viewport={"width": 1300, "height": 900})
-            browser_page.goto(running.address)
-            box = browser_page.get_by_test_id("stChatInputTextArea")
-            box.wait_for(state="visible", timeout=PATIENCE_MILLISECONDS)
-            frame = browser_page.evaluate(FRAME)
-            browser_page.evaluate(WATCH, _wall_minus_monotonic())
-            asked = [ask(browser_page, running) for _ in range(rounds + 1)][1:]
-    middle = {name: median(one[name] for one in asked) for name in asked[0]}
-    added = middle["until_sent"] + middle["until_painted"]
+        with page(folder / "data", scripted_at) as running:
+            ours, frame = _asked(playwright, running, rounds)
+            one, _ = _asked(playwright, replace(running, address=_one_strategy(running)), rounds)
+        with streamlit(PLAIN_CHAT, scripted_environment(scripted_at)) as running:
+            wait_for(running)
+            plain, _ = _asked(playwright, running, rounds)
+    added = _added(ours)
     return {
         "rounds": rounds,
         "frame_milliseconds": round(frame, 1),
-        "enter_to_request_milliseconds": round(middle["until_sent"] * 1e3),
-        "token_to_paint_milliseconds": round(middle["until_painted"] * 1e3),
+        "enter_to_request_milliseconds": round(ours["until_sent"] * 1e3),
+        "token_to_paint_milliseconds": round(ours["until_painted"] * 1e3),
         "added_milliseconds": round(added * 1e3),
         "added_limit_milliseconds": round(ADDED_LIMIT_SECONDS * 1e3),
-        "cards": round(middle["cards"]),
-        "repaints_per_second_slowest_card": round(middle["repaints"], 1),
+        "added_milliseconds_one_strategy": round(_added(one) * 1e3),
+        "added_milliseconds_plain_chat": round(_added(plain) * 1e3),
+        "cards": round(ours["cards"]),
+        "repaints_per_second_slowest_card": round(ours["repaints"], 1),
         "repaints_limit_per_second": REPAINTS_LIMIT_PER_SECOND,
-        "share_of_a_core": round(middle["core"], 2),
+        "share_of_a_core": round(ours["core"], 2),
         "share_limit": CORE_LIMIT,
         "passed": added <= ADDED_LIMIT_SECONDS
-        and middle["repaints"] >= REPAINTS_LIMIT_PER_SECOND
-        and middle["core"] <= CORE_LIMIT
-        and middle["cards"] == 5,
+        and ours["repaints"] >= REPAINTS_LIMIT_PER_SECOND
+        and ours["core"] <= CORE_LIMIT
+        and ours["cards"] == 5,
     }
+
+
+def _added(medians: Mapping[str, float]) -> float:
+    """Seconds from Enter to the first painted token."""
+    return medians["until_sent"] + medians["until_painted"]
+
+
+def _one_strategy(running: Page) -> str:
+    """Where every strategy but the prompt is switched off."""
+    off = "&".join(f"{strategy_key(one.name)}=false" for one in STRATEGIES if one.name != "prompt")
+    return f"{running.address}/?{off}"
+
+
+def _asked(playwright: Playwright, running: Page, rounds: int) -> tuple[dict[str, float], float]:
+    """Medians of what was seen on one page, and milliseconds between its frames when idle."""
+    chromium = shutil.which("chromium")
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with closing(browser):
+        browser_page = browser.new_page(viewport={"width": 1300, "height": 900})
+        browser_page.goto(running.address)
+        box = browser_page.get_by_test_id("stChatInputTextArea")
+        box.wait_for(state="visible", timeout=PATIENCE_MILLISECONDS)
+        frame = browser_page.evaluate(FRAME)
+        browser_page.evaluate(WATCH, _wall_minus_monotonic())
+        asked = [ask(browser_page, running) for _ in range(rounds + 1)][1:]
+    return {name: median(one[name] for one in asked) for name in asked[0]}, float(frame)
 
 
 def main() -> int:

@@ -58,18 +58,22 @@ def scripted_model(tokens: int, tokens_per_second: float) -> Iterator[str]:
             process.terminate()
 
 
+def scripted_environment(scripted_at: str) -> dict[str, str]:
+    """What a client of OpenAI's protocol reads to speak to the scripted model at a base URL."""
+    return {"OPENAI_BASE_URL": scripted_at, "OPENAI_API_KEY": SCRIPTED_KEY}
+
+
 @contextmanager
 def page(data_dir: Path, scripted_at: str = "") -> Iterator[Page]:
     """Triptych as it ships, with the embedded model or the scripted one at a base URL."""
     environment = {"TRIPTYCH_DATA_DIR": str(data_dir)}
     if scripted_at:
-        environment |= {"TRIPTYCH_MODEL": "openai:scripted", "OPENAI_BASE_URL": scripted_at}
-        environment |= {"OPENAI_API_KEY": SCRIPTED_KEY}
+        environment |= {"TRIPTYCH_MODEL": "openai:scripted", **scripted_environment(scripted_at)}
     with (
         (data_dir.parent / f"{data_dir.name}.log").open("wb") as log,
         streamlit(ROOT / "app.py", environment, log) as running,
     ):
-        _wait_for(running)
+        wait_for(running)
         yield running
 
 
@@ -98,7 +102,12 @@ def streamlit(
         process.wait()
 
 
-def _wait_for(running: Page) -> None:
+def wait_for(running: Page) -> None:
+    """Wait until a page answers.
+
+    Raises:
+        RuntimeError: it did not, within two minutes.
+    """
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         with suppress(httpx.TransportError):

@@ -15,17 +15,15 @@ from bot.tuning import presets
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.sets import approved_examples
-from bot.ui import curve_chart, example_menu
+from bot.ui import awaited_times, curve_chart, example_menu
 from bot.ui.text import plain
 from bot.ui.training_words import duration, moment, percent
 
 TICK_SECONDS = 1.0
-MEASURING_SECONDS = 2.0
 LISTED = 10
 
 _SET = "curve-set"
 _PRESET = "curve-preset"
-_MEASURING = "_curve_measuring"
 _STATES = {
     "done": ":green-badge[:material/check: done]",
     "running": ":primary-badge[:material/bolt: measuring]",
@@ -54,17 +52,10 @@ def tab(services: Services) -> None:
 # --- a new curve -------------------------------------------------------------------------------
 
 
+@st.fragment
 def _form(services: Services) -> None:
-    measuring = bool(st.session_state.get(_MEASURING))
-
-    def draw() -> None:
-        st.session_state[_MEASURING] = False
-        with st.container(key="curve_form"):
-            _fields(services)
-        if bool(st.session_state[_MEASURING]) != measuring:
-            st.rerun()
-
-    st.fragment(draw, run_every=MEASURING_SECONDS if measuring else None)()
+    with st.container(key="curve_form"):
+        _fields(services)
 
 
 def _fields(services: Services) -> None:
@@ -97,6 +88,8 @@ def _fields(services: Services) -> None:
             disabled=not possible,
         )
         st.markdown(f":{'gray' if possible else 'orange'}[{plain(said)}]", width="stretch")
+    if possible:
+        awaited_times.watch(services, examples, [recipe])
     if clicked:
         services.curves.start(examples, recipe, chosen.name)
         st.rerun()
@@ -126,7 +119,6 @@ def _expectation(
     said = f"{len(planned.asked)} phrasings are asked, after learning {sizes} examples."
     found = services.trainings.estimate(examples, recipe)
     if found.seconds is None:
-        st.session_state[_MEASURING] = not found.error
         return f"{said} {found.error or 'Its time is being measured …'}", True
     seconds = expected_seconds(planned, found.seconds)
     return f"{said} About {duration(seconds)} on this machine.", True

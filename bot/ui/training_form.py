@@ -13,18 +13,16 @@ from bot.records.examples import ExampleSet, example_sets
 from bot.services import Services
 from bot.tuning import adapters as shelf
 from bot.tuning import presets
-from bot.tuning.estimates import Estimate
 from bot.tuning.examples import Example
 from bot.tuning.recipe import TrainingRecipe
 from bot.tuning.sets import approved_examples
 from bot.tuning.split import folds, held_out
-from bot.ui import example_menu, recipe_fields, state, training_words
+from bot.ui import awaited_times, example_menu, recipe_fields, state, training_words
 from bot.ui import examples as examples_tab
 from bot.ui.library_work import counted
 from bot.ui.text import plain
 
 EXAMPLES_TAB = "Examples"
-MEASURING_SECONDS = 2.0
 
 _SET = "training-set"
 _READS = "training-reads"
@@ -78,7 +76,8 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
                 st.markdown(f":gray[{minutes}{fault and '. '}{plain(fault)}]", width="stretch")
         if clicked and recipe is not None and not reason:
             _begin(services, examples, recipe, begun)
-        _watch_times(services, examples, recipe)
+        offered = [_recipe(services, one.name, len(examples)) for one in presets.PRESETS]
+        awaited_times.watch(services, examples, [*offered, *filter(None, [recipe])])
 
 
 def _nothing_to_learn() -> None:
@@ -302,29 +301,6 @@ def _minutes(
     if services.trainings.current() is not None:
         return "Its time is measured when no training runs", ""
     return "Its time is being measured …", ""
-
-
-def _watch_times(
-    services: Services, examples: Sequence[Example], recipe: TrainingRecipe | None
-) -> None:
-    """Draw the page anew as soon as a time is known that is not known yet.
-
-    Not by an `st.rerun` at once, to begin to look: that tells the browser once more what the fields
-    were set to, perhaps after somebody has turned one.
-    """
-    recipes = [_recipe(services, one.name, len(examples)) for one in presets.PRESETS]
-    recipes += [] if recipe is None else [recipe]
-
-    def known() -> list[Estimate]:
-        return [services.trainings.estimate(examples, one) for one in recipes]
-
-    def watch() -> None:
-        if known() != drawn:
-            st.rerun()
-
-    drawn = known()
-    if Estimate() in drawn:
-        st.fragment(watch, run_every=MEASURING_SECONDS)()
 
 
 def _begin(
