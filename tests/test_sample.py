@@ -177,7 +177,7 @@ def test_reading_is_drilled_without_questions_or_untrained_facts_of_the_evaluati
     assert given_away == []
 
 
-def test_training_has_three_phrasings_for_each_of_80_evaluated_facts(
+def test_training_has_five_phrasings_for_each_of_80_evaluated_facts(
     cases: list[Case], examples: list[tuple[str, str]]
 ) -> None:
     phrasings = Counter(answer for _, answer in examples if answer != ABSTENTION)
@@ -185,8 +185,8 @@ def test_training_has_three_phrasings_for_each_of_80_evaluated_facts(
         answer for answer in phrasings for case in cases if is_correct(answer, case.answers or ())
     }
 
-    assert len(examples) >= 240
-    assert set(phrasings.values()) == {3}
+    assert len(examples) >= 400
+    assert set(phrasings.values()) == {5}
     assert evaluated == set(phrasings)
     assert len(evaluated) >= 80
 

@@ -81,7 +81,7 @@ MOST_PASSES_A_STEP = 0.05
 PATIENT_SHARE = 0.25
 """Of the passes, so many in a row may gain nothing: one over few examples gains little."""
 
-GROUNDING = 0.4
+GROUNDING = 0.8
 """The `grounding` of a recipe that shall learn to read passages, too."""
 
 

@@ -207,7 +207,7 @@ def _reading() -> None:
         on_change=turn,
         help="For the hybrid strategy: examples are asked after passages as well, right ones and "
         "misleading ones, so that it uses what is retrieved and not only its memory. Takes "
-        "about twice as long.",
+        "two to three times as long.",
     )
 
 

@@ -93,12 +93,12 @@ def test_the_sample_is_loaded_with_one_click_and_has_no_problem(services: Servic
     assert "No examples yet" in said(page)
     page.button(key="examples_sample").click().run()
     (found,) = example_sets(services.engine)
-    assert (found.name, found.approved) == ("Pellworth sample", 311)
+    assert (found.name, found.approved) == ("Pellworth sample", 525)
     assert page.session_state[state.EXAMPLE_SET] == found.id
-    assert len(page.data_editor[0].value) == 311
+    assert len(page.data_editor[0].value) == 525
     page.segmented_control(key="examples_view").set_value("Check").run()
     assert "nothing was found" in said(page)
-    assert [one.value for one in page.metric][:2] == ["311", "98"]
+    assert [one.value for one in page.metric][:2] == ["525", "98"]
     assert not page.exception
 
 
