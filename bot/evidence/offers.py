@@ -73,7 +73,7 @@ def require_offered(found: Adapter) -> None:
         raise AdapterError(
             f"The adapter {found.name} does not answer: {said.reason}",
             cure="Check it again on the page Fine-tune, or with: python -m bot adapters check "
-            f"{found.name}",
+            f"{found.name}.",
         )
 
 
