@@ -110,9 +110,8 @@ def recipe_for(
     recipe = TrainingRecipe(
         system_prompt=system_prompt, base_sha256=base_sha256, **{**chosen.changes, **changes}
     )
-    passes = recipe.epochs if "epochs" in changes else _passes(chosen.steps, examples, recipe)
-    patience = max(recipe.patience, round(passes * PATIENT_SHARE))
-    patience = recipe.patience if "patience" in changes else patience
+    passes = changes.get("epochs", _passes(chosen.steps, examples, recipe))
+    patience = changes.get("patience", max(recipe.patience, round(passes * PATIENT_SHARE)))
     return replace(recipe, epochs=passes, patience=patience)
 
 

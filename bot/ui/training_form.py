@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -28,16 +28,13 @@ _SET = "training-set"
 _READS = "training-reads"
 
 
+@st.fragment
 def draw(services: Services, begun: Callable[[str], None]) -> None:
     """Draw the form, and draw it anew when times were measured.
 
     Args:
         begun: called with the id of a training that was submitted.
     """
-    st.fragment(_form)(services, begun)
-
-
-def _form(services: Services, begun: Callable[[str], None]) -> None:
     sets = [one for one in example_sets(services.engine) if one.approved]
     with st.container(key="training_form"):
         if not sets:
@@ -53,9 +50,18 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
             )
             name_fault = _name(services, chosen)
         examples = approved_examples(services.engine, chosen.id)
-        start = _preset(services, examples)
+        offered = {
+            one.name: presets.recipe_for(
+                one.name,
+                examples=len(examples),
+                system_prompt=system_prompt(),
+                base_sha256=services.trainee.identity,
+            )
+            for one in presets.PRESETS
+        }
+        start = _preset(services, examples, offered)
         _reading()
-        recipe = _knobs(services, start, len(examples))
+        recipe = _knobs(start)
         reason = name_fault or _reason(examples, recipe)
         if recipe is not None:
             if not reason:
@@ -76,8 +82,8 @@ def _form(services: Services, begun: Callable[[str], None]) -> None:
                 st.markdown(f":gray[{minutes}{fault and '. '}{plain(fault)}]", width="stretch")
         if clicked and recipe is not None and not reason:
             _begin(services, examples, recipe, begun)
-        offered = [_recipe(services, one.name, len(examples)) for one in presets.PRESETS]
-        awaited_times.watch(services, examples, [*offered, *filter(None, [recipe])])
+        recipes = [*offered.values(), recipe] if recipe else [*offered.values()]
+        awaited_times.watch(services, examples, recipes)
 
 
 def _nothing_to_learn() -> None:
@@ -145,52 +151,38 @@ def _who_has_it(services: Services, name: str) -> str:
 # --- how it is trained -------------------------------------------------------------------------
 
 
-def _preset(services: Services, examples: Sequence[Example]) -> TrainingRecipe:
+def _preset(
+    services: Services, examples: Sequence[Example], offered: Mapping[str, TrainingRecipe]
+) -> TrainingRecipe:
     """The cards of the presets; the recipe of the one that is chosen."""
-    by_name = {one.name: one for one in presets.PRESETS}
-    if st.session_state.get(state.PRESET) not in by_name:
+    if st.session_state.get(state.PRESET) not in offered:
         st.session_state[state.PRESET] = presets.DEFAULT
-    count = len(examples)
-    recipes = [_recipe(services, one.name, count) for one in presets.PRESETS]
     captions = [
-        f"{one.summary}  \n**{_minutes(services, examples, recipe)[0]}**"
-        for one, recipe in zip(presets.PRESETS, recipes, strict=True)
+        f"{one.summary}  \n**{_minutes(services, examples, offered[one.name])[0]}**"
+        for one in presets.PRESETS
     ]
     st.radio(
         "How thoroughly",
-        list(by_name),
-        format_func=lambda name: by_name[name].title,
+        list(offered),
+        format_func=lambda name: presets.preset(name).title,
         captions=captions,
         horizontal=True,
         key=state.PRESET,
         on_change=_preset_chosen,
-        args=(services, count),
+        args=(offered,),
         width="stretch",
         persist_state="session",
     )
-    start = _recipe(services, st.session_state[state.PRESET], count)
+    start = offered[st.session_state[state.PRESET]]
     recipe_fields.follow(start)
     return start
 
 
-def _recipe(services: Services, preset: str, examples: int) -> TrainingRecipe:
-    return presets.recipe_for(
-        preset,
-        examples=examples,
-        system_prompt=system_prompt(),
-        base_sha256=services.trainee.identity,
-    )
-
-
-def _preset_chosen(services: Services, examples: int) -> None:
+def _preset_chosen(offered: Mapping[str, TrainingRecipe]) -> None:
     """Turn the knobs to the preset; the switch stays as it is."""
     reads = st.session_state.get(recipe_fields.key("grounding")) or 0.0
-    _back_to_preset(services, examples)
+    recipe_fields.turn_to(offered[st.session_state[state.PRESET]])
     st.session_state[recipe_fields.key("grounding")] = reads
-
-
-def _back_to_preset(services: Services, examples: int) -> None:
-    recipe_fields.turn_to(_recipe(services, st.session_state[state.PRESET], examples))
 
 
 def _reading() -> None:
@@ -211,7 +203,7 @@ def _reading() -> None:
     )
 
 
-def _knobs(services: Services, start: TrainingRecipe, examples: int) -> TrainingRecipe | None:
+def _knobs(start: TrainingRecipe) -> TrainingRecipe | None:
     """The knobs of the recipe; None while one of them is turned too far."""
     with st.expander("Every knob", key="training_knobs", icon=":material/tune:"):
         slot = st.container()
@@ -226,8 +218,8 @@ def _knobs(services: Services, start: TrainingRecipe, examples: int) -> Training
                 key="training_knobs_back",
                 icon=":material/undo:",
                 type="tertiary",
-                on_click=_back_to_preset,
-                args=(services, examples),
+                on_click=recipe_fields.turn_to,
+                args=(start,),
             )
     return None if recipe_fields.wrong(start, changes) else replace(start, **changes)
 
