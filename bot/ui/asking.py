@@ -9,7 +9,6 @@ from threading import Thread
 import streamlit as st
 
 from bot.chat.answers import LiveTurn
-from bot.chat.strategies import STRATEGIES
 from bot.errors import TriptychError
 from bot.library.ingest import Ingested, add_uploads
 from bot.library.load import SUFFIXES
@@ -55,12 +54,14 @@ def settle() -> None:
 def ask_at_once(services: Services, conversation_id: str) -> LiveTurn | None:
     """Ask the next question before anything is drawn, when nothing has to be read for it first:
     the models begin while the page is still being drawn. What cannot be asked is left to `ask`.
+    The page must have been drawn with what is chosen now: the side bar answers a choice with
+    others, such as the adapters that fit a model.
 
     Args:
         conversation_id: the open conversation; empty to begin one.
     """
     waiting = state.submission()
-    if waiting is None or waiting.files or not waiting.question or not state.has_options():
+    if waiting is None or waiting.files or not waiting.question:
         return None
     if conversation_id and services.chat.under_way(conversation_id) is not None:
         return None
@@ -113,10 +114,9 @@ def draw_outcome(place: str) -> None:
 
 def _put(services: Services, waiting: state.Submission, conversation_id: str) -> None:
     """Ask, and note at once that it was asked: from here on a cut-short run loses nothing."""
-    strategies = [one.name for one in STRATEGIES if state.switched_on(one.name)]
     options = state.options(services.settings.seed, services.models.main)
     conversation = conversation_id or services.chat.create()
-    waiting.turn = services.chat.ask(conversation, waiting.question, strategies, options)
+    waiting.turn = services.chat.ask(conversation, waiting.question, state.strategies(), options)
     state.remember_reading(waiting.turn.id, waiting.reading)
     state.remember_reading(conversation_id, None)
 

@@ -20,9 +20,9 @@ from bot.chat.strategies import STRATEGIES, strategy
 from bot.errors import TriptychError
 from bot.models.catalog import EMBEDDED_NAME
 from bot.services import Services
-from bot.ui import asking, example_keep, notes, sidebar, starters, state, text, theme
+from bot.ui import asking, example_keep, notes, sidebar, slots, starters, state, text, theme
 from bot.ui.cards import Actions, Card, leaders
-from bot.ui.slots import Slots, as_whole_page
+from bot.ui.slots import Slots
 
 REPAINT_SECONDS = 0.05
 IDLE_SECONDS = 0.25
@@ -42,7 +42,9 @@ def page(services: Services) -> None:
     asking.settle()
     current = _known_conversation(chat)
 
-    asked = asking.ask_at_once(services, current)
+    before = slots.take_up()
+    unchanged = before is not None and before.choices == _choices(services)
+    asked = asking.ask_at_once(services, current) if unchanged else None
     if asked is not None:
         current = asked.conversation_id
 
@@ -59,9 +61,9 @@ def page(services: Services) -> None:
     _show_notice()
     with st.bottom:
         stop_all = st.empty()
-    slots = Slots(hero, arriving, conversations, indexing, stop_all)
-    asking.draw_input(services.settings.upload_megabytes, partial(_submitted, services, slots))
-    _draw_asked(services, slots)
+    laid = Slots(hero, arriving, conversations, indexing, stop_all)
+    asking.draw_input(services.settings.upload_megabytes, partial(_submitted, services))
+    _draw_asked(services)
 
     if state.submission() is None and not turns:
         _draw_hero(services, hero)
@@ -72,63 +74,69 @@ def page(services: Services) -> None:
             if asked is not None:
                 current = asked.conversation_id
                 turns.append(_draw_turn(services, asked))
-    slots.shown = len(turns)
-    _draw_conversations(services, slots, current)
+    laid.shown = len(turns)
+    _draw_conversations(services, laid, current)
     example_keep.show(services)
-    _follow(services, slots, turns)
-    slots.settled = only_turns or asked is not None
+    _follow(services, laid, turns)
+    if only_turns or asked is not None:
+        slots.lay(laid, _choices(services))
 
 
-def _submitted(services: Services, slots: Slots) -> None:
+def _submitted(services: Services) -> None:
     """Take what was sent. A question that needs nothing else is asked at once, and drawn into
     the page as it stands; for everything else the whole page is drawn."""
     asking.take()
-    if not slots.settled or services.indexing.active:
+    laid = slots.laid()
+    if laid is None or laid.choices != _choices(services) or services.indexing.active:
         return
-    slots.asked = asking.ask_at_once(services, state.conversation_id())
-    if slots.asked is not None:
+    laid.asked = asking.ask_at_once(services, state.conversation_id())
+    if laid.asked is not None:
         st.rerun(ASKED)
 
 
 @st.fragment(key=ASKED)
-def _draw_asked(services: Services, slots: Slots) -> None:
+def _draw_asked(services: Services) -> None:
     """Draw the turn that was just asked, if there is one, and follow it to its end."""
-    turn, slots.asked = slots.asked, None
-    if turn is None:
+    laid = slots.take_up()
+    if laid is None or laid.asked is None:
         return
-    slots.settled = False
-    with as_whole_page():
-        slots.hero.empty()
-        with slots.turns:
+    turn, laid.asked = laid.asked, None
+    with slots.as_whole_page():
+        laid.hero.empty()
+        with laid.turns:
             drawn = _draw_turn(services, turn)
-        slots.shown += 1
-        if slots.newest != turn.conversation_id:
-            _draw_conversations(services, slots, turn.conversation_id)
-        _follow(services, slots, [drawn])
-    slots.settled = True
-    if slots.shown >= 2 * state.shown_turns():
+        laid.shown += 1
+        if laid.newest != turn.conversation_id:
+            _draw_conversations(services, laid, turn.conversation_id)
+        _follow(services, laid, [drawn])
+    slots.lay(laid, _choices(services))
+    if laid.shown >= 2 * state.shown_turns():
         st.rerun()
 
 
-def _draw_conversations(services: Services, slots: Slots, current: str) -> None:
-    with slots.conversations.container():
-        slots.newest = sidebar.conversations(services, current)
+def _choices(services: Services) -> state.Choices | None:
+    return state.choices(services.settings.seed, services.models.main)
 
 
-def _follow(services: Services, slots: Slots, turns: Sequence[Drawn]) -> None:
+def _draw_conversations(services: Services, laid: Slots, current: str) -> None:
+    with laid.conversations.container():
+        laid.newest = sidebar.conversations(services, current)
+
+
+def _follow(services: Services, laid: Slots, turns: Sequence[Drawn]) -> None:
     """Keep drawing the answers under way until all are there."""
     chat = services.chat
     live = [drawn for drawn in turns if drawn.under_way]
     for drawn in live:
         state.reader(chat).hold(drawn.turn.id)
     if live:
-        _draw_stop_all(chat, slots.stop_all, [drawn.turn for drawn in live])
-    _drain(services, live, partial(sidebar.indexing, services, slots.indexing))
-    slots.stop_all.empty()
+        _draw_stop_all(chat, laid.stop_all, [drawn.turn for drawn in live])
+    _drain(services, live, partial(sidebar.indexing, services, laid.indexing))
+    laid.stop_all.empty()
     if state.submission() is not None:
         st.rerun()
     if services.indexing.active:
-        _follow_indexing(services, slots.indexing)
+        _follow_indexing(services, laid.indexing)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,6 @@ def models(services: Services) -> tuple[str, ...]:
                 names,
                 format_func=titles.__getitem__,
                 key=state.MODEL,
-                on_change=_suit_passages,
-                args=(services,),
                 help="Answers the next question; what is being answered goes on as it is.",
                 bind="query-params",
             )
@@ -129,15 +127,6 @@ def _forget_what_is_gone(names: list[str]) -> None:
     left = [name for name in compared if name in names and name != first]
     if left != compared:
         st.session_state[state.COMPARED] = left
-
-
-def _suit_passages(services: Services) -> None:
-    """A small model is confused by more than one passage, a large one is helped by several."""
-    try:
-        profile = services.models.get(st.session_state[state.MODEL]).profile
-    except TriptychError:
-        return
-    st.session_state[state.PASSAGES] = profile.passages
 
 
 # --- asking servers for their adapters ---------------------------------------------------------

@@ -35,7 +35,7 @@ def choices(services: Services, switched_off: Callable[[str], None]) -> None:
     strategies = st.container(key="strategies", gap="xsmall")
     with st.container(key="answers", gap="small"):
         st.markdown("**Next answer**")
-        _sliders(services)
+        _sliders(services, chosen[0])
         adapters = model_menu.adapters(services, chosen)
     reason = _why_no_adapter(model_menu.title(services, chosen[0]), adapters)
     with strategies:
@@ -107,7 +107,7 @@ def indexing(services: Services, slot: DeltaGenerator) -> None:
         slot.empty()
 
 
-def _sliders(services: Services) -> None:
+def _sliders(services: Services, model: str) -> None:
     settings = services.settings
     st.slider(
         "Answer length",
@@ -133,10 +133,10 @@ def _sliders(services: Services) -> None:
         "Passages",
         min_value=1,
         max_value=8,
-        value=services.model.profile.passages,
-        key=state.PASSAGES,
-        help="How many passages of your documents RAG and Hybrid read. "
-        "The small embedded model answers best with one.",
+        value=services.models.get(model).profile.passages,
+        key=state.passages_key(model),
+        help="How many passages of your documents RAG and Hybrid read. Each model has its own "
+        "number: the small embedded one answers best with one.",
         bind="query-params",
     )
 

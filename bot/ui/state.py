@@ -16,6 +16,7 @@ import streamlit as st
 from bot.chat.answers import LiveTurn
 from bot.chat.compare import Options
 from bot.chat.live import Chat
+from bot.chat.strategies import STRATEGIES
 from bot.errors import ChatError
 from bot.services import Indexing
 
@@ -23,7 +24,6 @@ ADDRESS_KEY = "c"
 QUESTION = "question"
 ANSWER_TOKENS = "length"
 TEMPERATURE = "temperature"
-PASSAGES = "passages"
 ADAPTER = "adapter"
 MORE_ADAPTERS = "more-adapters"
 MODEL = "model"
@@ -112,9 +112,11 @@ def switched_on(name: str) -> bool:
 def suspend_switch(name: str, *, suspended: bool) -> None:
     """Switch a strategy off as long as it cannot be used, and on again afterwards."""
     key, wish = strategy_key(name), f"_wish-{name}"
-    if suspended and st.session_state.get(key, st.query_params.get(key) != "false"):
-        st.session_state[key], st.session_state[wish] = False, True
-    elif not suspended and st.session_state.pop(wish, False):
+    if suspended:
+        if st.session_state.get(key, st.query_params.get(key) != "false"):
+            st.session_state[wish] = True
+        st.session_state[key] = False
+    elif st.session_state.pop(wish, False):
         st.session_state[key] = True
 
 
@@ -139,20 +141,49 @@ def remember_adapters(other: Mapping[str, str]) -> None:
     st.session_state[_OTHER_ADAPTERS] = dict(other)
 
 
-def has_options() -> bool:
-    """Whether the side bar has said yet how to answer; it has once it was drawn."""
-    return all(key in st.session_state for key in (ANSWER_TOKENS, TEMPERATURE, PASSAGES))
+def strategies() -> list[str]:
+    """The names of the strategies that are switched on."""
+    return [one.name for one in STRATEGIES if switched_on(one.name)]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What decides how the page looks and how the next question is answered.
+
+    Args:
+        conversation_id: the open conversation; empty for a new one.
+        strategies: the names of those switched on.
+        options: what the side bar says.
+    """
+
+    conversation_id: str
+    strategies: tuple[str, ...]
+    options: Options
+
+
+def passages_key(model: str) -> str:
+    """Key of how many passages a model reads: several help a large one and confuse a small one."""
+    return f"passages-{model}"
+
+
+def choices(seed: int, main_model: str) -> Choices | None:
+    """What is chosen now; None as long as the side bar was not drawn."""
+    drawn = (ANSWER_TOKENS, TEMPERATURE, passages_key(models(main_model)[0]))
+    if any(key not in st.session_state for key in drawn):
+        return None
+    return Choices(conversation_id(), tuple(strategies()), options(seed, main_model))
 
 
 def options(seed: int, main_model: str) -> Options:
     """What the side bar says about the next answer."""
+    answering = models(main_model)
     return Options(
         answer_tokens=int(st.session_state[ANSWER_TOKENS]),
         temperature=float(st.session_state[TEMPERATURE]),
         seed=seed,
-        passages=int(st.session_state[PASSAGES]),
+        passages=int(st.session_state[passages_key(answering[0])]),
         adapter=str(st.session_state.get(ADAPTER) or ""),
-        models=models(main_model),
+        models=answering,
         other_adapters=st.session_state.get(_OTHER_ADAPTERS, {}),
         more_adapters=tuple(st.session_state.get(MORE_ADAPTERS) or ()),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from bot.chat.answers import LiveAnswer
@@ -13,7 +14,7 @@ from bot.records.examples import example_sets
 from bot.services import Services
 from bot.testing import Reply, ScriptedModel
 from bot.tuning.sets import approved_examples
-from bot.ui import cards, starters, state
+from bot.ui import cards, sidebar, starters, state
 from tests.scripted_services import ScriptedServices
 from tests.ui.conftest import PageOver
 
@@ -105,6 +106,21 @@ def test_a_question_does_not_send_the_page_again(page_over: PageOver) -> None:
         page.run()
     assert "Question 0x" in shown(page)
     assert "Question 1x" in shown(page)
+
+
+def test_after_a_run_that_was_cut_short_the_whole_page_is_drawn(
+    page_over: PageOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that a browser sends while the side bar is being drawn anew."""
+    page, _ = page_over(ScriptedModel(always=Reply("Yes.")))
+    question = page.chat_input(key="question")
+    with monkeypatch.context() as cut:
+        cut.setattr(sidebar, "choices", lambda services, stop: st.stop())
+        page.run()
+    assert not page.chat_input
+    question.set_value("How hot?").run()
+    assert page.toggle
+    assert shown(page).count(":green-badge[:material/check: done]") == 5
 
 
 def test_after_an_error_the_whole_page_is_drawn(page_over: PageOver) -> None:

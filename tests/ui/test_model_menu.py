@@ -79,9 +79,36 @@ def test_what_is_being_answered_goes_on_with_its_model(page_over: PageOver) -> N
 
 def test_choosing_a_model_suits_the_passages_to_it(page_over: PageOver) -> None:
     page, _ = page_over(small(), large())
-    assert page.slider(key="passages").value == 1
+    assert page.slider(key="passages-small").value == 1
     page.selectbox(key="model").set_value("large").run()
-    assert page.slider(key="passages").value == 3
+    assert page.slider(key="passages-large").value == 3
+
+
+def test_a_question_sent_with_a_choice_of_model_is_asked_as_that_model_wants_it(
+    page_over: PageOver,
+) -> None:
+    """A quick visitor's browser sends both at once."""
+    page, services = page_over(small(), large(Reply("Large."), name="bare"))
+    only(page, "prompt", "adapter")
+    page.selectbox(key="model").set_value("bare")
+    ask(page, "How hot?")
+    turn = newest(services)
+    assert texts(services) == {"prompt": "Large."}
+    assert turn.answers["prompt"].model == "bare"
+    assert page.toggle(key="use-adapter").disabled
+
+
+def test_models_to_compare_that_are_sent_with_a_question_change_the_side_bar(
+    page_over: PageOver,
+) -> None:
+    page, services = page_over(small(Reply("Small.")), large(Reply("Large.")))
+    only(page, "prompt")
+    page.run()
+    page.multiselect(key="compare").set_value(["large"])
+    page.chat_input(key="question").set_value("How hot?").run()
+    assert texts(services) == {"prompt": "Small.", "prompt@large": "Large."}
+    assert page.toggle  # the whole page was drawn
+    assert page.multiselect(key="compare").value == ["large"]
 
 
 def test_two_models_answer_side_by_side_and_each_card_names_its_own(page_over: PageOver) -> None:
