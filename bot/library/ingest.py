@@ -389,23 +389,26 @@ def _store_all(library: Library, together: Mapping[str, Sequence[Passage]]) -> I
 def _mend(library: Library) -> None:
     """Prove that what Chroma lists can also be found; set a damaged index aside, with a note.
 
-    A library of up to `PROVEN_PASSAGES` is proven whole, a larger one by a sample: damage that
-    is not confined to a few passages is seen either way.
+    A few that no search finds are no damage, as a graph of neighbours can lose one: they are
+    forgotten, so that their documents are incomplete and given back. A library of up to
+    `PROVEN_PASSAGES` is proven whole, a larger one by a sample: damage that is not confined to a
+    few passages is seen either way.
 
     Raises:
         VectorStoreError: Chroma cannot be used for another reason, or not even when empty.
     """
     try:
         library.vectors.prepare(library.embedder.identity)
-        damage = _damage(library)
+        damage, lost = _damage(library)
+        if not damage:
+            library.vectors.delete(lost)
+            return
     except VectorStoreError as error:
         if is_full(library.lock_path.parent):
             raise VectorStoreError(
                 "The search index cannot be used: the disk is full.", cure="Make room, try again."
             ) from error
         damage = error.message.split("\n")[0]
-    if not damage:
-        return
     place = library.vectors.set_aside()
     if place is not None:
         leave_note(
@@ -416,17 +419,18 @@ def _mend(library: Library) -> None:
     library.vectors.prepare(library.embedder.identity)
 
 
-def _damage(library: Library) -> str:
-    """What is wrong with the index, as a sentence; empty when nothing is."""
+def _damage(library: Library) -> tuple[str, list[str]]:
+    """What is wrong with the index, as a sentence, empty when nothing is; and the passages that no
+    search finds."""
     by_content = records.passage_ids(library.engine)
     ids = sorted(id_ for some in by_content.values() for id_ in some)
     if len(ids) > PROVEN_PASSAGES:
         ids = random.sample(ids, PROVEN_PASSAGES)
     listed = library.vectors.present(ids)
-    lost = library.vectors.unfindable(sorted(listed))
+    lost = sorted(library.vectors.unfindable(sorted(listed)))
     if len(lost) <= TOLERATED_SHARE * len(listed):
-        return ""
-    return f"{len(lost)} of {len(listed)} passages that it lists cannot be found in it."
+        return "", lost
+    return f"{len(lost)} of {len(listed)} passages that it lists cannot be found in it.", lost
 
 
 def _store(library: Library, found: Sequence[Passage]) -> Iterator[Progress]:

@@ -7,12 +7,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.faults.home import BareServices, Home
 from bot.damage import dismiss, notes, set_aside
-from bot.library import vectors
+from bot.library import ingest, vectors
 from bot.library.ingest import add_uploads, sync_folder
 from bot.library.vectors import chroma_folder
 
@@ -66,6 +67,26 @@ def test_an_index_that_is_sound_is_left_alone(services: BareServices) -> None:
     for _ in sync_folder(services.library):
         pass
     assert notes(services.settings.data_dir) == []
+    assert set_aside(services.settings.data_dir) == []
+
+
+def test_a_passage_among_many_that_no_search_finds_is_given_back(
+    services: BareServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = services.library.vectors
+    ids, given = store.ids(), set[str]()
+    add = type(store).add
+
+    def remembered(self: vectors.VectorStore, some: Any, documents: Any) -> None:
+        given.update(some)
+        add(self, some, documents)
+
+    monkeypatch.setattr(ingest, "TOLERATED_SHARE", 1.0)  # there is but one here
+    monkeypatch.setattr(type(store), "unfindable", lambda _, listed: set(listed))
+    monkeypatch.setattr(type(store), "add", remembered)
+    for _ in sync_folder(services.library):
+        pass
+    assert given == store.ids() == ids
     assert set_aside(services.settings.data_dir) == []
 
 
