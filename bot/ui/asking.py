@@ -7,6 +7,9 @@ from contextlib import suppress
 from threading import Thread
 
 import streamlit as st
+from streamlit.delta_generator_singletons import get_dg_singleton_instance
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 
 from bot.chat.answers import LiveTurn
 from bot.errors import TriptychError
@@ -14,6 +17,9 @@ from bot.library.ingest import Ingested, add_uploads
 from bot.library.load import SUFFIXES
 from bot.services import Indexing, Services
 from bot.ui import state, text
+
+FRAGMENT = "asked"
+"""Key of the fragment that has the input: a question runs it, and not the whole page."""
 
 LONGEST_QUESTION = 8000
 TICK_SECONDS = 0.1
@@ -25,15 +31,16 @@ def draw_input(upload_megabytes: int, submitted: Callable[[], None]) -> None:
     Args:
         submitted: called when something was sent; it begins with `take`.
     """
-    st.chat_input(
-        "Ask all strategies…",
-        key=state.QUESTION,
-        accept_file="multiple",
-        file_type=sorted(SUFFIXES),
-        max_upload_size=upload_megabytes,
-        max_chars=LONGEST_QUESTION,
-        on_submit=submitted,
-    )
+    with get_dg_singleton_instance().main_dg:  # in a container it would not stay at the bottom
+        st.chat_input(
+            "Ask all strategies…",
+            key=state.QUESTION,
+            accept_file="multiple",
+            file_type=sorted(SUFFIXES),
+            max_upload_size=upload_megabytes,
+            max_chars=LONGEST_QUESTION,
+            on_submit=submitted,
+        )
 
 
 def take() -> None:
@@ -41,6 +48,24 @@ def take() -> None:
     sent = st.session_state[state.QUESTION]
     files = tuple((file.name, file.getvalue()) for file in sent.files)
     state.submit(sent.text.strip(), files)
+
+
+def let_streamlit_interrupt() -> None:
+    """A cheap point at which this run can end in favour of a click or of the next question.
+
+    A click runs the whole page and ends what is running by itself. A question runs a fragment,
+    for which Streamlit waits until this run has ended; so the whole page is run for it.
+    """
+    st.session_state.get(state.QUESTION)
+    context = get_script_run_ctx()
+    if context is None or context.script_requests is None:
+        return
+    requests = context.script_requests
+    ours = context.fragment_storage.resolve_target(FRAGMENT)
+    if requests._state is ScriptRequestType.RERUN and any(
+        one in requests._rerun_data.fragment_id_queue for one in ours
+    ):
+        st.rerun()
 
 
 def settle() -> None:
@@ -139,7 +164,7 @@ def _read_documents(services: Services, waiting: state.Submission) -> None:
             name = text.plain(work.document) or "the documents"
             progress.progress(min(share, 1.0), text=f"{name}: {work.stage or 'waiting'}…")
             work.wait(TICK_SECONDS)
-            state.let_streamlit_interrupt()
+            let_streamlit_interrupt()
     slot.empty()
 
 

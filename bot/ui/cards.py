@@ -81,16 +81,29 @@ class Card:
         self._origin: DeltaGenerator | None = None
         self.update(answer, leads_in)
 
-    def update(self, answer: LiveAnswer, leads_in: frozenset[str] = frozenset()) -> None:
-        """Show the answer as it is now, and in which figures it leads its turn."""
+    def update(
+        self,
+        answer: LiveAnswer,
+        leads_in: frozenset[str] = frozenset(),
+        *,
+        words_only: bool = False,
+    ) -> None:
+        """Show the answer as it is now.
+
+        Args:
+            leads_in: the figures in which it leads its turn.
+            words_only: what accompanies the words of an answer under way can wait.
+        """
         under_way = answer.status in _UNDER_WAY
         self._write("head", self._head, _head(answer, self._title, self._model))
         self._write("body", self._body, _body(answer, under_way))
-        self._draw_details(answer, leads_in)
-        self._draw_once("prompt", bool(answer.prompt), lambda: self._draw_prompt(answer))
         if under_way:
             self._draw_once("stop", True, lambda: self._draw_stop(answer))
-        else:
+            if words_only:
+                return
+        self._draw_details(answer, leads_in)
+        self._draw_once("prompt", bool(answer.prompt), lambda: self._draw_prompt(answer))
+        if not under_way:
             self._draw_once("finished", True, lambda: self._draw_finished(answer))
 
     def _draw_details(self, answer: LiveAnswer, leads_in: frozenset[str]) -> None:

@@ -7,7 +7,7 @@ what there is, then drains: it waits for a turn's version to grow and writes wha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,15 +20,13 @@ from bot.chat.strategies import STRATEGIES, strategy
 from bot.errors import TriptychError
 from bot.models.catalog import EMBEDDED_NAME
 from bot.services import Services
-from bot.ui import asking, example_keep, notes, sidebar, slots, starters, state, text, theme
+from bot.ui import asking, example_keep, notes, sidebar, slots, starters, state, text, theme, thread
 from bot.ui.cards import Actions, Card, leaders
 from bot.ui.slots import Slots
 
 REPAINT_SECONDS = 0.05
 IDLE_SECONDS = 0.25
-
-ASKED = "asked"
-"""Key of the fragment that draws a new question."""
+WORDS_ONLY_SECONDS = 0.25
 
 CARD_WIDTH = 270
 """The least width of a card, in pixels; narrower pages fold."""
@@ -50,7 +48,7 @@ def page(services: Services) -> None:
 
     with st.container(key="thread"):
         hero = st.empty()
-        turns = _drawn_turns(services, chat.turns(current) if current else [])
+        turns_place, turns = _drawn_turns(services, chat.turns(current) if current else [])
         arriving = st.container()
     with st.sidebar:
         sidebar.choices(services, partial(_stop_strategy, chat))
@@ -61,9 +59,8 @@ def page(services: Services) -> None:
     _show_notice()
     with st.bottom:
         stop_all = st.empty()
-    laid = Slots(hero, arriving, conversations, indexing, stop_all)
-    asking.draw_input(services.settings.upload_megabytes, partial(_submitted, services))
-    _draw_asked(services)
+    laid = Slots(hero, turns_place, conversations, indexing, stop_all)
+    _draw_input(services)
 
     if state.submission() is None and not turns:
         _draw_hero(services, hero)
@@ -71,8 +68,9 @@ def page(services: Services) -> None:
     if asked is None:
         with arriving:
             asked = asking.ask(services, current)
-            if asked is not None:
-                current = asked.conversation_id
+        if asked is not None:
+            current = asked.conversation_id
+            with turns_place:
                 turns.append(_draw_turn(services, asked))
     laid.shown = len(turns)
     _draw_conversations(services, laid, current)
@@ -82,24 +80,14 @@ def page(services: Services) -> None:
         slots.lay(laid, _choices(services))
 
 
-def _submitted(services: Services) -> None:
-    """Take what was sent. A question that needs nothing else is asked at once, and drawn into
-    the page as it stands; for everything else the whole page is drawn."""
-    asking.take()
+@st.fragment(key=asking.FRAGMENT)
+def _draw_input(services: Services) -> None:
+    """Draw the input and, when a question was just asked with it, its turn to the end."""
+    asking.draw_input(services.settings.upload_megabytes, partial(_submitted, services))
     laid = slots.laid()
-    if laid is None or laid.choices != _choices(services) or services.indexing.active:
-        return
-    laid.asked = asking.ask_at_once(services, state.conversation_id())
-    if laid.asked is not None:
-        st.rerun(ASKED)
-
-
-@st.fragment(key=ASKED)
-def _draw_asked(services: Services) -> None:
-    """Draw the turn that was just asked, if there is one, and follow it to its end."""
-    laid = slots.take_up()
     if laid is None or laid.asked is None:
         return
+    slots.take_up()
     turn, laid.asked = laid.asked, None
     with slots.as_whole_page():
         laid.hero.empty()
@@ -111,6 +99,17 @@ def _draw_asked(services: Services) -> None:
         _follow(services, laid, [drawn])
     slots.lay(laid, _choices(services))
     if laid.shown >= 2 * state.shown_turns():
+        st.rerun()
+
+
+def _submitted(services: Services) -> None:
+    """Take what was sent. A question that needs nothing else is asked at once, and drawn into
+    the page as it stands; for everything else the whole page is drawn."""
+    asking.take()
+    laid = slots.laid()
+    if laid is not None and laid.choices == _choices(services) and not services.indexing.active:
+        laid.asked = asking.ask_at_once(services, state.conversation_id())
+    if laid is None or laid.asked is None:
         st.rerun()
 
 
@@ -131,7 +130,7 @@ def _follow(services: Services, laid: Slots, turns: Sequence[Drawn]) -> None:
         state.reader(chat).hold(drawn.turn.id)
     if live:
         _draw_stop_all(chat, laid.stop_all, [drawn.turn for drawn in live])
-    _drain(services, live, partial(sidebar.indexing, services, laid.indexing))
+    _drain(services, live, laid.indexing)
     laid.stop_all.empty()
     if state.submission() is not None:
         st.rerun()
@@ -149,30 +148,33 @@ class Drawn:
     under_way: bool
 
 
-def _drain(services: Services, live: Sequence[Drawn], show_indexing: Callable[[], None]) -> None:
-    """Write what changes into the cards until every turn is done."""
-    seen = {drawn.turn.id: -1 for drawn in live}
-    under_way = list(live)
+def _drain(services: Services, live: Sequence[Drawn], indexing: DeltaGenerator) -> None:
+    """Write what changes into the cards until every turn is done. A browser is busy with a new
+    turn for a while: at first it is given nothing but words, so that quick ones are seen soon."""
+    seen: dict[str, tuple[int, bool]] = {}
+    under_way, reading = list(live), None
+    words_only_until = time.monotonic() + WORDS_ONLY_SECONDS
     while under_way:
         began = time.monotonic()
+        words_only = began < words_only_until
         for drawn in under_way:
             turn, version = drawn.turn, drawn.turn.version
-            if version != seen[turn.id]:
-                seen[turn.id] = version
+            if seen.get(turn.id) != (version, words_only):
+                seen[turn.id] = (version, words_only)
                 led = leaders(turn)
                 for key, card in drawn.cards.items():
-                    card.update(turn.answers[key], led.get(key, frozenset()))
-        under_way = [drawn for drawn in under_way if not _is_shown(drawn.turn, seen)]
-        show_indexing()
-        state.let_streamlit_interrupt()
+                    card.update(turn.answers[key], led.get(key, frozenset()), words_only=words_only)
+        under_way = [one for one in under_way if not _is_shown(one.turn, seen[one.turn.id][0])]
+        reading = sidebar.indexing(services, indexing, reading)
+        asking.let_streamlit_interrupt()
         if under_way:
             _pace(services, under_way, began)
             turn = under_way[0].turn
-            services.chat.wait(turn, seen[turn.id], IDLE_SECONDS)
+            services.chat.wait(turn, seen[turn.id][0], IDLE_SECONDS)
 
 
-def _is_shown(turn: LiveTurn, seen: dict[str, int]) -> bool:
-    return turn.done and turn.version == seen[turn.id]
+def _is_shown(turn: LiveTurn, seen: int) -> bool:
+    return turn.done and turn.version == seen
 
 
 def _pace(services: Services, under_way: Sequence[Drawn], began: float) -> None:
@@ -194,38 +196,46 @@ def _begun(turn: LiveTurn) -> bool:
 
 def _follow_indexing(services: Services, slot: DeltaGenerator) -> None:
     """Show the reading of the knowledge folder until it ends; then draw the page anew."""
+    reading = None
     while services.indexing.active:
-        sidebar.indexing(services, slot)
+        reading = sidebar.indexing(services, slot, reading)
         services.indexing.wait(IDLE_SECONDS)
-        state.let_streamlit_interrupt()
+        asking.let_streamlit_interrupt()
     st.rerun()
 
 
-def _drawn_turns(services: Services, turns: Sequence[LiveTurn]) -> list[Drawn]:
-    hidden = max(0, len(turns) - state.shown_turns())
+def _drawn_turns(
+    services: Services, turns: Sequence[LiveTurn]
+) -> tuple[DeltaGenerator, list[Drawn]]:
+    """Draw the newest turns; the container that they are in, and they."""
+    hidden = thread.hidden(turns)
+    older = st.empty()
     if hidden:
-        st.button(
+        older.button(
             f"Show older questions ({hidden})",
             key="show-older",
             icon=":material/history:",
             type="tertiary",
             on_click=state.show_older,
         )
-    return [_draw_turn(services, turn) for turn in turns[hidden:]]
+    place = thread.place(turns[hidden:])
+    with place:
+        return place, [_draw_turn(services, turn) for turn in turns[hidden:]]
 
 
 def _draw_turn(services: Services, turn: LiveTurn) -> Drawn:
     under_way = not turn.done
-    with st.container(key=f"asked-{turn.id}", horizontal=True, horizontal_alignment="right"):
-        st.markdown(text.plain_lines(turn.question), width="content", anchors=False)
-    asking.draw_outcome(turn.id)
     actions = Actions(
         stop=partial(_stop, services.chat, turn.id),
         retry=partial(_retry, services),
         vote=partial(_vote, services.chat),
         keep=partial(_keep, turn.question),
     )
-    return Drawn(turn, _draw_cards(turn, actions), under_way)
+    with thread.turn(turn.id):
+        with st.container(key=f"asked-{turn.id}", horizontal=True, horizontal_alignment="right"):
+            st.markdown(text.plain_lines(turn.question), width="content", anchors=False)
+        asking.draw_outcome(turn.id)
+        return Drawn(turn, _draw_cards(turn, actions), under_way)
 
 
 def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:

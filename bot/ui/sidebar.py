@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
@@ -91,20 +92,45 @@ def conversations(services: Services, current: str) -> str:
     return rows[0].id
 
 
-def indexing(services: Services, slot: DeltaGenerator) -> None:
-    """What the reading of the knowledge folder is doing, or what went wrong with it."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the side bar says of the reading of the knowledge folder: a line, and the share that is
+    done while it goes on; nothing when both are empty."""
+
+    line: str = ""
+    share: float | None = None
+
+
+def indexing(services: Services, slot: DeltaGenerator, shown: Reading | None = None) -> Reading:
+    """Show what the reading of the knowledge folder is doing, or what went wrong with it.
+
+    Args:
+        shown: what the slot shows already; None when that is not known.
+
+    Returns:
+        What it shows now.
+    """
+    reading = _reading(services)
+    if reading == shown:
+        return reading
+    if reading.share is not None:
+        slot.progress(reading.share, text=reading.line)
+    elif reading.line:
+        slot.warning(reading.line, icon=":material/warning:")
+    else:
+        slot.empty()
+    return reading
+
+
+def _reading(services: Services) -> Reading:
     work = services.indexing
     if work.active:
         done = f"{len(work.results)} read" if work.results else "starting"
         name = f" · {text.plain(work.document)}" if work.document else ""
         share = work.done / work.total if work.total else 0.0
-        slot.progress(min(share, 1.0), text=f"Reading the documents ({done}){name}")
-        return
+        return Reading(f"Reading the documents ({done}){name}", min(share, 1.0))
     problems = [*services.warm_up_errors.values(), *([work.error] if work.error else [])]
-    if problems:
-        slot.warning("  \n".join(text.plain(one) for one in problems), icon=":material/warning:")
-    else:
-        slot.empty()
+    return Reading("  \n".join(text.plain(one) for one in problems))
 
 
 def _sliders(services: Services, model: str) -> None:

@@ -31,7 +31,7 @@ class Slots:
 
     Args:
         hero: what an empty conversation shows.
-        turns: the end of the thread, where the next turn belongs.
+        turns: the container of the turns.
         conversations: the list of them.
         indexing: what the reading of the knowledge folder does.
         stop_all: the button that stops every answer.

@@ -303,8 +303,3 @@ def notice() -> tuple[str, bool] | None:
     """The sentence that was left, once."""
     left: tuple[str, bool] | None = st.session_state.pop(_NOTICE, None)
     return left
-
-
-def let_streamlit_interrupt() -> None:
-    """A cheap point at which Streamlit can end this run in favour of a newer one."""
-    st.session_state.get(_CONVERSATION)

@@ -33,12 +33,12 @@ def text_of(place: Locator) -> str:
 
 
 def test_one_question_streams_into_five_cards_at_once(page: Page, scripted_app: RunningApp) -> None:
-    open_app(page, f"{scripted_app.url}/?length=48")
+    open_app(page, f"{scripted_app.url}/?length=160")
     ask(page, "How hot can it get?")
     expect(page.locator(".stMarkdownBadge", has_text="writing")).to_have_count(5)
+    early = {name: text_of(card(page, name)) for name in STRATEGIES}
     for name in STRATEGIES:
-        early = text_of(card(page, name))
-        expect(card(page, name).locator("p").nth(1)).not_to_have_text(early)
+        expect(card(page, name).locator("p").nth(1)).not_to_have_text(early[name])
     finish(page)
     for name in STRATEGIES:
         place = card(page, name)
@@ -48,6 +48,43 @@ def test_one_question_streams_into_five_cards_at_once(page: Page, scripted_app: 
     for name in ("rag", "hybrid"):
         expect(card(page, name)).to_contain_text("kilns <b>list</b>.html · Heron 7 · page 3")
     expect(page.get_by_role("button", name="Stop answering")).to_be_hidden()
+
+
+def test_a_question_does_not_send_the_page_again(page: Page, scripted_app: RunningApp) -> None:
+    came: list[bytes] = []
+
+    def note(frame: str | bytes) -> None:
+        came.append(frame if isinstance(frame, bytes) else frame.encode())
+
+    page.on("websocket", lambda socket: socket.on("framereceived", note))
+    open_app(page, scripted_app.url + SHORT)
+    for question in ("The first one", "The second one"):
+        assert any(b"Answer length" in frame for frame in came) == (question == "The first one")
+        expect(page.get_by_text("Answer length")).to_be_visible()
+        came.clear()
+        ask(page, question)
+        expect(page.locator('[class*="st-key-asked-"]').last).to_contain_text(question)
+        finish(page)
+        assert any(question.encode() in frame for frame in came)
+        assert not any(b"Answer length" in frame for frame in came)
+    expect(page.locator('[class*="st-key-asked-"]')).to_have_count(2)
+
+
+def test_a_question_sent_while_another_is_answered_waits_for_it(
+    page: Page, scripted_app: RunningApp
+) -> None:
+    open_app(page, f"{scripted_app.url}/?length=160")
+    ask(page, "The first one")
+    expect(page.locator(".stMarkdownBadge", has_text="writing")).to_have_count(5)
+    ask(page, "The second one")
+    expect(page.get_by_text("The next question waits until this one is answered.")).to_be_visible()
+    expect(page.locator(".stMarkdownBadge", has_text="writing")).to_have_count(5)
+    expect(page.locator('[class*="st-key-card-"]')).to_have_count(5)
+    asked = page.locator('[class*="st-key-asked-"]')
+    expect(asked).to_have_count(2)
+    expect(asked.last).to_contain_text("The second one")
+    finish(page)
+    expect(page.locator(".stMarkdownBadge", has_text="done")).to_have_count(10)
 
 
 def test_the_exact_prompt_is_shown(page: Page, scripted_app: RunningApp) -> None:
@@ -62,6 +99,26 @@ def test_the_exact_prompt_is_shown(page: Page, scripted_app: RunningApp) -> None
     page.keyboard.press("Escape")
 
 
+def test_an_answer_under_way_is_shown_without_the_cards_of_another_conversation(
+    page: Page, scripted_app: RunningApp
+) -> None:
+    others = "&".join(f"use-{name}=false" for name in STRATEGIES if name != "prompt")
+    open_app(page, f"{scripted_app.url}/?length=512&{others}")
+    ask(page, "The long one")
+    expect(badge(card(page, "prompt"), "writing")).to_be_visible()
+    page.get_by_role("button", name="New chat").click()
+    expect(page.locator('[class*="st-key-card-"]')).to_have_count(0)
+    page.locator(".st-key-use-rag label").click()
+    ask(page, "The other one")
+    expect(page.locator('[class*="st-key-card-"]')).to_have_count(2)
+    page.get_by_role("button", name="The long one").click()
+    expect(page.locator('[class*="st-key-asked-"]')).to_have_text("The long one")
+    expect(page.locator('[class*="st-key-card-"]')).to_have_count(1)
+    expect(badge(card(page, "prompt"), "writing")).to_be_visible()
+    page.get_by_role("button", name="Stop answering").click()
+    finish(page, ("prompt",), "stopped")
+
+
 def test_stopping_one_spares_the_rest(page: Page, scripted_app: RunningApp) -> None:
     open_app(page, f"{scripted_app.url}/?length=512")
     ask(page, "Talk to me")
@@ -71,6 +128,7 @@ def test_stopping_one_spares_the_rest(page: Page, scripted_app: RunningApp) -> N
     expect(badge(stopped, "stopped")).to_be_visible()
     kept = text_of(stopped)
     expect(badge(card(page, "prompt"), "writing")).to_be_visible()
+    expect(page.locator('[class*="st-key-card-"]')).to_have_count(5)
     page.get_by_role("button", name="Stop answering").click()
     finish(page, ("prompt", "rag", "adapter", "hybrid"), "stopped")
     assert kept and text_of(card(page, "few-shot")) == kept

@@ -93,6 +93,7 @@ def test_a_server_is_added_greeted_chosen_compared_and_removed(
     ask(page, "Back again?")
     expect(newest(page)).to_have_count(1)
     expect(newest(page)).to_contain_text("The kiln warms slowly")
+    expect(page).not_to_have_url(re.compile("compare="))  # a model is not compared with itself
 
     open_models(page, scripted_app)
     added.get_by_role("button", name="Remove").click()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from bot.chat.answers import LiveAnswer
@@ -14,7 +13,7 @@ from bot.records.examples import example_sets
 from bot.services import Services
 from bot.testing import Reply, ScriptedModel
 from bot.tuning.sets import approved_examples
-from bot.ui import cards, sidebar, starters, state
+from bot.ui import cards, starters, state
 from tests.scripted_services import ScriptedServices
 from tests.ui.conftest import PageOver
 
@@ -22,9 +21,7 @@ STRATEGIES = ("prompt", "few-shot", "rag", "adapter", "hybrid")
 
 
 def ask(page: AppTest, question: str) -> AppTest:
-    """Ask, and see the whole page: a run that draws just the answer leaves `AppTest` only that."""
-    page.chat_input(key="question").set_value(question).run()
-    return page if page.chat_input else page.run()
+    return page.chat_input(key="question").set_value(question).run()
 
 
 def shown(page: AppTest) -> str:
@@ -91,36 +88,6 @@ def test_the_sliders_count_for_the_next_question(page_over: PageOver) -> None:
     page.slider(key="temperature").set_value(0.5)
     ask(page, "How hot?")
     assert (model.requests[0].max_tokens, model.requests[0].temperature) == (64, 0.5)
-
-
-def test_a_question_does_not_send_the_page_again(page_over: PageOver) -> None:
-    page, services = page_over(ScriptedModel(always=Reply("Yes.")))
-    for number in range(2):
-        page.chat_input(key="question").set_value(f"Question {number}x").run()
-        assert not page.exception
-        assert not page.toggle
-        assert shown(page).count(":green-badge[:material/check: done]") == 5
-        assert ("Question 0x" in shown(page)) == (number == 0)
-        listed = [str(button.key) for button in page.button]
-        assert (f"conversation-{services.chat.conversations()[0].id}" in listed) == (number == 0)
-        page.run()
-    assert "Question 0x" in shown(page)
-    assert "Question 1x" in shown(page)
-
-
-def test_after_a_run_that_was_cut_short_the_whole_page_is_drawn(
-    page_over: PageOver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A question that a browser sends while the side bar is being drawn anew."""
-    page, _ = page_over(ScriptedModel(always=Reply("Yes.")))
-    question = page.chat_input(key="question")
-    with monkeypatch.context() as cut:
-        cut.setattr(sidebar, "choices", lambda services, stop: st.stop())
-        page.run()
-    assert not page.chat_input
-    question.set_value("How hot?").run()
-    assert page.toggle
-    assert shown(page).count(":green-badge[:material/check: done]") == 5
 
 
 def test_after_an_error_the_whole_page_is_drawn(page_over: PageOver) -> None:

@@ -98,19 +98,6 @@ def test_a_question_sent_with_a_choice_of_model_is_asked_as_that_model_wants_it(
     assert page.toggle(key="use-adapter").disabled
 
 
-def test_models_to_compare_that_are_sent_with_a_question_change_the_side_bar(
-    page_over: PageOver,
-) -> None:
-    page, services = page_over(small(Reply("Small.")), large(Reply("Large.")))
-    only(page, "prompt")
-    page.run()
-    page.multiselect(key="compare").set_value(["large"])
-    page.chat_input(key="question").set_value("How hot?").run()
-    assert texts(services) == {"prompt": "Small.", "prompt@large": "Large."}
-    assert page.toggle  # the whole page was drawn
-    assert page.multiselect(key="compare").value == ["large"]
-
-
 def test_two_models_answer_side_by_side_and_each_card_names_its_own(page_over: PageOver) -> None:
     page, services = page_over(
         small(Reply("Small."), Reply("Small.")), large(Reply("Large."), Reply("Large."))
