@@ -250,12 +250,15 @@ class ScriptedModel:
             self._loop.run_forever()
         finally:
             server.close()
-            for task in self._connections:
-                task.cancel()
-            self._loop.run_until_complete(
-                asyncio.gather(*self._connections, return_exceptions=True)
-            )
+            self._loop.run_until_complete(self._end_connections())
             self._loop.close()
+
+    async def _end_connections(self) -> None:
+        await asyncio.sleep(0)  # those that were just accepted begin, so that they can end
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0)  # their sockets are closed one step later
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -264,7 +267,7 @@ class ScriptedModel:
         try:
             await self._exchange(reader, _Response(writer))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
+            writer.transport.abort()  # nobody reads what is left
         finally:
             self._connections.discard(task)
             writer.close()
