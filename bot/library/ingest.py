@@ -39,7 +39,8 @@ from bot.records.locks import RecordsLock
 TOGETHER_PASSAGES = 512
 EMBEDDED_PASSAGES = 64
 LOCK_TIMEOUT_SECONDS = 600.0
-PROVEN_PASSAGES = 500
+PROVEN_PASSAGES = 2000
+SAMPLED_PASSAGES = 500
 TOLERATED_SHARE = 0.02
 """Of passages that a search with their own vector may miss: the search is approximate."""
 
@@ -170,6 +171,11 @@ def add_uploads(library: Library, files: Sequence[tuple[str, bytes]]) -> Iterato
     taken: dict[str, str] = {}
     for given_name, content in files:
         yield from _add_upload(library, given_name, content, taken)
+    came = [
+        one.id for sha256 in taken.values() for one in records.passages_of(library.engine, sha256)
+    ]
+    with suppress(VectorStoreError):  # the next look at the folder does it as well
+        library.vectors.look_at(library.vectors.unfindable(came[:PROVEN_PASSAGES]))
 
 
 def forget(library: Library, name: str) -> None:
@@ -389,19 +395,18 @@ def _store_all(library: Library, together: Mapping[str, Sequence[Passage]]) -> I
 def _mend(library: Library) -> None:
     """Prove that what Chroma lists can also be found; set a damaged index aside, with a note.
 
-    A few that no search finds are no damage, as a graph of neighbours can lose one: they are
-    forgotten, so that their documents are incomplete and given back. A library of up to
-    `PROVEN_PASSAGES` is proven whole, a larger one by a sample: damage that is not confined to a
-    few passages is seen either way.
+    A few that no search finds are no damage: searches look at them one by one from then on. A
+    library of up to `PROVEN_PASSAGES` is proven whole, a larger one by a sample: damage that is
+    not confined to a few passages is seen either way.
 
     Raises:
         VectorStoreError: Chroma cannot be used for another reason, or not even when empty.
     """
     try:
         library.vectors.prepare(library.embedder.identity)
-        damage, lost = _damage(library)
+        damage, strays = _damage(library)
         if not damage:
-            library.vectors.delete(lost)
+            library.vectors.look_at(strays)
             return
     except VectorStoreError as error:
         if is_full(library.lock_path.parent):
@@ -419,15 +424,15 @@ def _mend(library: Library) -> None:
     library.vectors.prepare(library.embedder.identity)
 
 
-def _damage(library: Library) -> tuple[str, list[str]]:
+def _damage(library: Library) -> tuple[str, set[str]]:
     """What is wrong with the index, as a sentence, empty when nothing is; and the passages that no
     search finds."""
     by_content = records.passage_ids(library.engine)
     ids = sorted(id_ for some in by_content.values() for id_ in some)
     if len(ids) > PROVEN_PASSAGES:
-        ids = random.sample(ids, PROVEN_PASSAGES)
+        ids = random.sample(ids, SAMPLED_PASSAGES)
     listed = library.vectors.present(ids)
-    lost = sorted(library.vectors.unfindable(sorted(listed)))
+    lost = library.vectors.unfindable(sorted(listed))
     if len(lost) <= TOLERATED_SHARE * len(listed):
         return "", lost
     return f"{len(lost)} of {len(listed)} passages that it lists cannot be found in it.", lost

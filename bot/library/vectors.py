@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,6 +117,7 @@ class VectorStore:
         self._base_url = ""
         self._client: Any = None
         self._collection: Any = None
+        self._strays: dict[str, NDArray[np.float32]] = {}
 
     def prepare(self, embedder: str) -> bool:
         """Make the collection ready for vectors of this embedder, before adding any.
@@ -161,6 +162,7 @@ class VectorStore:
                 client.delete_collection(self._name)
             self._collection = None
 
+        self._strays = {}
         self._ask(request)
 
     def add(self, vectors: Mapping[str, NDArray[np.float32]], documents: Mapping[str, str]) -> None:
@@ -193,6 +195,8 @@ class VectorStore:
         Raises:
             VectorStoreError: Chroma cannot be reached or refused.
         """
+        gone = set(ids)
+        self._strays = {id_: one for id_, one in self._strays.items() if id_ not in gone}
         for some in _batches(ids):
 
             def request(client: Any, some: list[str] = some) -> None:
@@ -246,6 +250,17 @@ class VectorStore:
             lost |= set(some) - itself
         return lost
 
+    def look_at(self, strays: Collection[str]) -> None:
+        """Let every search of this process look at these passages as well, one by one.
+
+        A search follows a graph of neighbours, and among many that are nearly the same (the rows
+        of a table) it can lose the way to one that is unlike them.
+
+        Raises:
+            VectorStoreError: Chroma cannot be reached or refused.
+        """
+        self._strays |= self.vectors([id_ for id_ in strays if id_ not in self._strays])
+
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored vectors of the ids that are there, by id.
 
@@ -287,10 +302,10 @@ class VectorStore:
             answer = collection.query(
                 query_embeddings=[vector], n_results=top, include=["distances"]
             )
-            return [
-                (id_, 1.0 - float(distance))
-                for id_, distance in zip(answer["ids"][0], answer["distances"][0], strict=True)
-            ]
+            found = {id_: float(stray @ vector) for id_, stray in self._strays.items()}
+            for id_, distance in zip(answer["ids"][0], answer["distances"][0], strict=True):
+                found[id_] = 1.0 - float(distance)
+            return sorted(found.items(), key=lambda one: -one[1])[:top]
 
         return self._ask(request)
 
@@ -304,6 +319,7 @@ class VectorStore:
             VectorStoreError: it cannot be moved.
         """
         self.close()
+        self._strays = {}
         if self._set_aside is None:
             return None
         try:

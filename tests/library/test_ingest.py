@@ -54,6 +54,17 @@ def _found(library: Library, query: str) -> list[str]:
 # -- The folder --------------------------------------------------------------------------------
 
 
+def test_uploads_that_no_search_would_find_are_looked_at_one_by_one(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = set[str]()
+    store = type(library.vectors)
+    monkeypatch.setattr(store, "unfindable", lambda _, listed: set(listed))
+    monkeypatch.setattr(store, "look_at", lambda _, strays: looked_at.update(strays))
+    assert _results(add_uploads(library, [("wren.md", WREN.encode())])) == {"wren.md": "ready"}
+    assert looked_at == {one.id for one in passages(library, "wren.md")}
+
+
 def test_new_files_become_ready_and_can_be_found(library: Library, write: Write) -> None:
     write("wren.md", WREN)
     write("sub/heron.md", HERON)

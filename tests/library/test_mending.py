@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -70,24 +69,19 @@ def test_an_index_that_is_sound_is_left_alone(services: BareServices) -> None:
     assert set_aside(services.settings.data_dir) == []
 
 
-def test_a_passage_among_many_that_no_search_finds_is_given_back(
+def test_a_few_passages_that_no_search_finds_are_looked_at_one_by_one(
     services: BareServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = services.library.vectors
-    ids, given = store.ids(), set[str]()
-    add = type(store).add
-
-    def remembered(self: vectors.VectorStore, some: Any, documents: Any) -> None:
-        given.update(some)
-        add(self, some, documents)
-
+    store, before = services.library.vectors, found(services)
+    looked_at = set[str]()
     monkeypatch.setattr(ingest, "TOLERATED_SHARE", 1.0)  # there is but one here
     monkeypatch.setattr(type(store), "unfindable", lambda _, listed: set(listed))
-    monkeypatch.setattr(type(store), "add", remembered)
+    monkeypatch.setattr(type(store), "look_at", lambda _, strays: looked_at.update(strays))
     for _ in sync_folder(services.library):
         pass
-    assert given == store.ids() == ids
+    assert looked_at == store.ids()
     assert set_aside(services.settings.data_dir) == []
+    assert found(services) == before
 
 
 def test_an_index_that_vanished_is_made_again(services: BareServices) -> None:

@@ -57,6 +57,30 @@ def test_what_was_stored_comes_back(vectors: VectorStore) -> None:
     assert np.allclose(vectors.vectors(["b", "unknown"])["b"], _unit(1, 1))
 
 
+def test_a_stray_among_many_that_are_nearly_the_same_is_found(vectors: VectorStore) -> None:
+    chance = np.random.default_rng(7)
+    alike = chance.standard_normal(384) + 0.02 * chance.standard_normal((1500, 384))
+    for _ in range(20):  # which ones are lost is for Chroma's threads to decide
+        some = np.concatenate([alike, chance.standard_normal((30, 384))])
+        rows = (some / np.linalg.norm(some, axis=1, keepdims=True)).astype(np.float32)
+        given = {f"p{number}": row for number, row in enumerate(rows)}
+        vectors.clear()
+        vectors.prepare("e1")
+        vectors.add(given, dict.fromkeys(given, "doc.md"))
+        if strays := vectors.unfindable(list(given)):
+            break
+    for id_ in strays:
+        assert vectors.query(given[id_], top=1, embedder="e1")[0][0] != id_
+    vectors.look_at(strays)
+    for id_ in strays:
+        assert vectors.query(given[id_], top=1, embedder="e1") == [(id_, pytest.approx(1.0))]
+    found = vectors.query(given["p0"], top=5, embedder="e1")
+    assert len(found) == 5
+    assert found == sorted(found, key=lambda one: -one[1])
+    vectors.delete(sorted(strays))
+    assert vectors.query(given[min(strays)], top=1, embedder="e1")[0][0] not in strays
+
+
 def test_adding_again_replaces_and_deleting_removes(vectors: VectorStore) -> None:
     _fill(vectors)
     vectors.add({"a": _unit(0, 0, 1)}, {"a": "doc.md"})
