@@ -249,15 +249,20 @@ class ScriptedModel:
         try:
             self._loop.run_forever()
         finally:
-            server.close()
+            for listening in server.sockets:  # closed now, it would leave what it just accepted
+                self._loop.remove_reader(listening)
             self._loop.run_until_complete(self._end_connections())
+            server.close()
             self._loop.close()
 
     async def _end_connections(self) -> None:
-        await asyncio.sleep(0)  # those that were just accepted begin, so that they can end
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        """End them, also those that are just being accepted."""
+        for _ in range(1000):
+            if asyncio.all_tasks() == {asyncio.current_task()}:
+                break
+            for task in self._connections:
+                task.cancel()
+            await asyncio.sleep(0)
         await asyncio.sleep(0)  # their sockets are closed one step later
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

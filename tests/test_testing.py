@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
@@ -163,3 +168,22 @@ def test_it_can_be_a_process_of_its_own() -> None:
     finally:
         process.communicate()  # its standard input closes, and so it ends
     assert process.returncode == 0
+
+
+def test_it_ends_with_every_connection_also_those_that_are_just_coming() -> None:
+    def knock(port: int) -> None:
+        with suppress(OSError):  # nobody listens any more
+            while True:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(5):
+            with ScriptedModel() as model:
+                visitors = [Thread(target=knock, args=(model.port,)) for _ in range(3)]
+                for visitor in visitors:
+                    visitor.start()
+            for visitor in visitors:
+                visitor.join()
+        gc.collect()
+    assert [str(one.message) for one in warned if one.category is ResourceWarning] == []
