@@ -39,6 +39,7 @@ class Visitor:
     finished_runs: int = 0
     query: str = ""
     _input: str = ""
+    _fragment: str = ""
     _asked_at: int = 0
     _seen: set[int] = field(default_factory=set)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -60,6 +61,7 @@ class Visitor:
         message = BackMsg()
         message.rerun_script.query_string = self.query
         if question:
+            message.rerun_script.fragment_id = self._fragment
             widget = message.rerun_script.widget_states.widgets.add()
             widget.id = self._input
             widget.chat_input_value.data = question
@@ -91,6 +93,7 @@ class Visitor:
                 match element.WhichOneof("type"):
                     case "chat_input":
                         self._input = element.chat_input.id
+                        self._fragment = message.delta.fragment_id
                     case "exception":
                         self.errors.append(element.exception.message)
                     case "markdown":
