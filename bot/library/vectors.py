@@ -259,7 +259,8 @@ class VectorStore:
         Raises:
             VectorStoreError: Chroma cannot be reached or refused.
         """
-        self._strays |= self.vectors([id_ for id_ in strays if id_ not in self._strays])
+        more = self.vectors([id_ for id_ in strays if id_ not in self._strays])
+        self._strays = self._strays | more  # a search may be reading the ones of before
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored vectors of the ids that are there, by id.
