@@ -40,9 +40,7 @@ def page(services: Services) -> None:
     asking.settle()
     current = _known_conversation(chat)
 
-    before = slots.take_up()
-    unchanged = before is not None and before.choices == _choices(services)
-    asked = asking.ask_at_once(services, current) if unchanged else None
+    asked = _asked_at_once(services, slots.take_up(), current)
     if asked is not None:
         current = asked.conversation_id
 
@@ -72,7 +70,6 @@ def page(services: Services) -> None:
             current = asked.conversation_id
             with turns_place:
                 turns.append(_draw_turn(services, asked))
-    laid.shown = len(turns)
     _draw_conversations(services, laid, current)
     example_keep.show(services)
     _follow(services, laid, turns)
@@ -93,12 +90,11 @@ def _draw_input(services: Services) -> None:
         laid.hero.empty()
         with laid.turns:
             drawn = _draw_turn(services, turn)
-        laid.shown += 1
         if laid.newest != turn.conversation_id:
             _draw_conversations(services, laid, turn.conversation_id)
         _follow(services, laid, [drawn])
     slots.lay(laid, _choices(services))
-    if laid.shown >= 2 * state.shown_turns():
+    if thread.length() >= 2 * state.shown_turns():
         st.rerun()
 
 
@@ -107,10 +103,18 @@ def _submitted(services: Services) -> None:
     the page as it stands; for everything else the whole page is drawn."""
     asking.take()
     laid = slots.laid()
-    if laid is not None and laid.choices == _choices(services) and not services.indexing.active:
-        laid.asked = asking.ask_at_once(services, state.conversation_id())
-    if laid is None or laid.asked is None:
+    if laid is None or services.indexing.active:
         st.rerun()
+    laid.asked = _asked_at_once(services, laid, state.conversation_id())
+    if laid.asked is None:
+        st.rerun()
+
+
+def _asked_at_once(services: Services, laid: Slots | None, current: str) -> LiveTurn | None:
+    """The next question's turn, if the page was drawn with what is chosen now."""
+    if laid is None or laid.choices != _choices(services):
+        return None
+    return asking.ask_at_once(services, current)
 
 
 def _choices(services: Services) -> state.Choices | None:

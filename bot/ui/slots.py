@@ -35,7 +35,6 @@ class Slots:
         conversations: the list of them.
         indexing: what the reading of the knowledge folder does.
         stop_all: the button that stops every answer.
-        shown: how many turns are on the page.
         newest: the conversation that the list shows first.
         choices: those that the page was drawn with; None until it is.
         asked: the turn that is to be drawn next.
@@ -46,7 +45,6 @@ class Slots:
     conversations: DeltaGenerator
     indexing: DeltaGenerator
     stop_all: DeltaGenerator
-    shown: int = 0
     newest: str = ""
     choices: Choices | None = None
     asked: LiveTurn | None = None

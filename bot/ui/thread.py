@@ -45,6 +45,11 @@ def place(shown: Sequence[LiveTurn]) -> DeltaGenerator:
     return turns
 
 
+def length() -> int:
+    """How many turns stand on the page."""
+    return len(_drawn())
+
+
 @contextmanager
 def turn(turn_id: str) -> Iterator[None]:
     """What is drawn here is the next turn; in the container that `place` drew."""
