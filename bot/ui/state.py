@@ -153,11 +153,14 @@ class Choices:
     Args:
         conversation_id: the open conversation; empty for a new one.
         strategies: the names of those switched on.
+        compared: the models in the menu of those that answer as well. The main one is among
+            them as long as a browser has not heard that it was taken out.
         options: what the side bar says.
     """
 
     conversation_id: str
     strategies: tuple[str, ...]
+    compared: tuple[str, ...]
     options: Options
 
 
@@ -171,7 +174,8 @@ def choices(seed: int, main_model: str) -> Choices | None:
     drawn = (ANSWER_TOKENS, TEMPERATURE, passages_key(models(main_model)[0]))
     if any(key not in st.session_state for key in drawn):
         return None
-    return Choices(conversation_id(), tuple(strategies()), options(seed, main_model))
+    compared = tuple(st.session_state.get(COMPARED, ()))
+    return Choices(conversation_id(), tuple(strategies()), compared, options(seed, main_model))
 
 
 def options(seed: int, main_model: str) -> Options:

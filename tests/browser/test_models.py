@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from bot.testing import PROFILE, Reply, ScriptedModel
 from tests.browser import visiting
 from tests.browser.visiting import RunningApp, open_app, open_menu
 
+LINE_SECONDS = 20
 ONLY_PROMPT = "&".join(f"use-{name}=false" for name in ("few-shot", "rag", "adapter", "hybrid"))
 
 
@@ -38,6 +41,69 @@ def open_models(page: Page, app: RunningApp) -> None:
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
 
 
+def fill_in(page: Page, name: str, server: ScriptedModel) -> Locator:
+    """The form of a new model on the model page, with a server's name and address."""
+    form = page.locator(".st-key-model_add")
+    form.get_by_label("Name").fill(name)
+    form.get_by_label("Address").fill(server.endpoint().base_url)
+    form.get_by_label("Address").press("Enter")
+    expect(form.get_by_role("combobox")).to_have_value(server.name)  # the only one that it lists
+    return form
+
+
+def model_card(page: Page, name: str) -> Locator:
+    """A model on the model page."""
+    return page.locator('[class*="st-key-model_card_"]', has_text=name)
+
+
+def remove(page: Page, app: RunningApp, name: str) -> None:
+    """Remove a model on the model page."""
+    open_models(page, app)
+    model_card(page, name).get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Remove it").click()
+    expect(model_card(page, name)).to_have_count(0)
+
+
+class Line:
+    """What the app says to a page; it can be held back for a while."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._held: list[tuple[WebSocketRoute, str | bytes]] = []
+        self._holding = False
+        self._ends = 0
+        page.route_web_socket(re.compile("/_stcore/stream"), self._connect)
+
+    def hold(self) -> None:
+        """From now on the page hears nothing."""
+        self._holding = True
+
+    def wait_for_ends(self, runs: int) -> None:
+        """Until the app has said, unheard so far, that this many runs of its script ended."""
+        given_up = time.monotonic() + LINE_SECONDS
+        while self._ends < runs:
+            assert time.monotonic() < given_up, f"{self._ends} runs ended"
+            self._page.evaluate("() => new Promise(requestAnimationFrame)")
+
+    def release(self) -> None:
+        """Let the page hear all that was held back, and what follows."""
+        self._holding = False
+        for browser, message in self._held:
+            browser.send(message)
+        self._held.clear()
+
+    def _connect(self, browser: WebSocketRoute) -> None:
+        browser.connect_to_server().on_message(lambda message: self._hear(browser, message))
+
+    def _hear(self, browser: WebSocketRoute, message: str | bytes) -> None:
+        if not self._holding:
+            browser.send(message)
+            return
+        self._held.append((browser, message))
+        if isinstance(message, bytes):
+            self._ends += ForwardMsg.FromString(message).WhichOneof("type") == "script_finished"
+
+
 def ask(page: Page, question: str) -> None:
     """Ask, and wait until the question is the newest one: until then `newest` is another's."""
     visiting.ask(page, question)
@@ -53,17 +119,13 @@ def test_a_server_is_added_greeted_chosen_compared_and_removed(
     page: Page, scripted_app: RunningApp, other: ScriptedModel
 ) -> None:
     open_models(page, scripted_app)
-    form = page.locator(".st-key-model_add")
-    form.get_by_label("Name").fill("Lab server")
-    form.get_by_label("Address").fill(other.endpoint().base_url)
-    form.get_by_label("Address").press("Enter")
-    expect(form.get_by_role("combobox")).to_have_value("large")  # the only one that it lists
+    form = fill_in(page, "Lab server", other)
     form.get_by_role("spinbutton", name="Price, read").fill("1")
     form.get_by_role("spinbutton", name="Price, written").fill("2.5")
     form.get_by_role("spinbutton", name="Price, written").press("Tab")
     form.get_by_role("button", name="Add", exact=True).click()
 
-    added = page.locator('[class*="st-key-model_card_"]', has_text="Lab server")
+    added = model_card(page, "Lab server")
     expect(added.get_by_text("answers", exact=False).first).to_be_visible()
     expect(added).to_contain_text("2,048 tokens of context")
     expect(added).to_contain_text("$1.00 for a million tokens read, $2.50 written")
@@ -95,10 +157,34 @@ def test_a_server_is_added_greeted_chosen_compared_and_removed(
     expect(newest(page)).to_contain_text("The kiln warms slowly")
     expect(page).not_to_have_url(re.compile("compare="))  # a model is not compared with itself
 
+    remove(page, scripted_app, "Lab server")
+
+
+def test_a_question_sent_before_the_browser_heard_what_came_of_a_choice(
+    page: Page, scripted_app: RunningApp, other: ScriptedModel
+) -> None:
+    """It still says that the model is compared with itself, and so does its address."""
+    line = Line(page)
     open_models(page, scripted_app)
-    added.get_by_role("button", name="Remove").click()
-    page.get_by_role("button", name="Remove it").click()
-    expect(added).to_have_count(0)
+    fill_in(page, "Far server", other).get_by_role("button", name="Add", exact=True).click()
+    expect(model_card(page, "Far server")).to_contain_text("answers")
+    open_app(page, f"{scripted_app.url}/?length=16&{ONLY_PROMPT}&model=Far+server&compare=scripted")
+    ask(page, "Are you both there?")
+    expect(newest(page)).to_have_count(2)
+    expect(newest(page).nth(0)).to_contain_text("done")
+    expect(newest(page).nth(1)).to_contain_text("done")
+
+    line.hold()
+    choose(page, page.locator(".st-key-model"), "scripted")
+    line.wait_for_ends(1)
+    visiting.ask(page, "And you alone?")
+    line.wait_for_ends(2)
+    line.release()
+    expect(page.locator('[class*="st-key-asked-"]').last).to_contain_text("And you alone?")
+    expect(newest(page)).to_have_count(1)
+    expect(newest(page)).to_contain_text("The kiln warms slowly")
+    expect(page).not_to_have_url(re.compile("compare="))
+    remove(page, scripted_app, "Far server")
 
 
 def test_a_server_that_dies_fails_in_its_own_column_and_is_tried_again(
@@ -108,14 +194,8 @@ def test_a_server_that_dies_fails_in_its_own_column_and_is_tried_again(
     dying = ScriptedModel([reply], Reply("All is well."), name="dying")
     with dying:
         open_models(page, scripted_app)
-        form = page.locator(".st-key-model_add")
-        form.get_by_label("Name").fill("Dying")
-        form.get_by_label("Address").fill(dying.endpoint().base_url)
-        form.get_by_label("Address").press("Enter")
-        expect(form.get_by_role("combobox")).to_have_value("dying")
-        form.get_by_role("button", name="Add", exact=True).click()
-        added = page.locator('[class*="st-key-model_card_"]', has_text="Dying")
-        expect(added).to_contain_text("does not answer")
+        fill_in(page, "Dying", dying).get_by_role("button", name="Add", exact=True).click()
+        expect(model_card(page, "Dying")).to_contain_text("does not answer")
 
         dying._left.append(reply)
         open_app(page, f"{scripted_app.url}/?length=16&{ONLY_PROMPT}")
@@ -129,7 +209,4 @@ def test_a_server_that_dies_fails_in_its_own_column_and_is_tried_again(
         expect(page.locator("body")).not_to_contain_text("Traceback")
         failed.get_by_role("button", name="Retry").click()
         expect(newest(page).nth(1)).to_contain_text("All is well.")
-        open_models(page, scripted_app)
-        added.get_by_role("button", name="Remove").click()
-        page.get_by_role("button", name="Remove it").click()
-        expect(added).to_have_count(0)
+        remove(page, scripted_app, "Dying")

@@ -66,7 +66,10 @@ def open_app(page: Page, url: str) -> None:
 
 
 def open_menu(menu: Locator) -> None:
-    """Open a menu when it stands still: a menu closes when what it is in is scrolled."""
+    """Open a menu when it stands still: it is drawn anew while the app's script runs, and closes
+    when what it is in is scrolled."""
+    app = menu.page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning")
     menu.scroll_into_view_if_needed()
     menu.evaluate("() => new Promise(drawn => requestAnimationFrame(() => setTimeout(drawn)))")
     menu.click()
