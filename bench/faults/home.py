@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,11 +41,11 @@ class WordEmbedder(Embedder):
 
     identity = "words@1"  # type: ignore[assignment]
 
-    def embed(self, texts: Sequence[str], **_ways: bool) -> NDArray[np.float32]:
-        """Vectors of shape (len(texts), 384), each of length 1."""
-        if not texts:
-            return np.zeros((0, DIMENSIONS), dtype=np.float32)
-        return np.stack([_vector(text) for text in texts])
+    def embed_each(
+        self, texts: Sequence[str], **_ways: bool
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Vectors of length 1, each with the number of its text."""
+        return enumerate(map(_vector, texts))
 
 
 def _vector(text: str) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 NAMES = (
+    "bot.library.ingest:_reading",
     "bot.library.ingest:_place",
     "bot.library.ingest:_sweep",
     "bot.library.ingest:_drop_other_layout",

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,21 +85,32 @@ class Embedder:
             EmbedderError: the weights are missing, cannot be loaded, or the model failed.
         """
         unit = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        for number, vector in self.embed_each(texts, giving_way=giving_way):
+            unit[number] = vector
+        return unit
+
+    def embed_each(
+        self, texts: Sequence[str], *, giving_way: bool = False
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The same vectors as they are made, each with the number of its text, longest texts first.
+
+        Raises:
+            EmbedderError: the weights are missing, cannot be loaded, or the model failed.
+        """
         if not texts:
-            return unit
+            return
         model = self._loaded()
 
-        def work(batch: list[int]) -> None:
-            unit[batch] = model.vectors([texts[n] for n in batch])
+        def work(batch: list[int]) -> NDArray[np.float32]:
+            return model.vectors([texts[n] for n in batch])
 
         batches = _shared_out([len(text) for text in texts], self._threads)
         each = map if len(batches) == 1 else self._pool(giving_way=giving_way).map
         try:
-            for _ in each(work, batches):
-                pass
+            for batch, vectors in zip(batches, each(work, batches), strict=True):
+                yield from zip(batch, vectors, strict=True)
         except Exception as error:
             raise EmbedderError("The embedding model failed on a text.") from error
-        return unit
 
     def _loaded(self) -> _Model:
         with self._lock:

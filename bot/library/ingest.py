@@ -17,10 +17,11 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -30,14 +31,15 @@ from bot.library import keywords, split
 from bot.library.library import Library
 from bot.library.load import SUFFIXES
 from bot.library.names import numbered_name, safe_name
+from bot.library.read_ahead import Ahead, read_ahead, stamp
 from bot.library.reader import Reading
 from bot.library.split import Passage
 from bot.records import documents as records
 from bot.records.documents import DocumentRow, StoredDocument, StoredPassage
 from bot.records.locks import RecordsLock
 
-TOGETHER_PASSAGES = 512
-EMBEDDED_PASSAGES = 64
+TOGETHER_PASSAGES = 1024
+STORED_PASSAGES = 64
 LOCK_TIMEOUT_SECONDS = 600.0
 PROVEN_PASSAGES = 2000
 SAMPLED_PASSAGES = 500
@@ -122,10 +124,10 @@ def sync_folder(library: Library) -> Iterator[Step]:
             yield Ingested(name, "unchanged", counts[name], None)
     with _locked(library):
         yield from _restore(library, lost)
-    waiting = iter(changed)
-    for name in waiting:
-        with _locked(library):
-            yield from _index_files(library, chain([name], waiting))
+    with closing(_read_ahead(library, changed)) as files_ahead:
+        for file in files_ahead:
+            with _locked(library):
+                yield from _index_files(library, chain([file], files_ahead))
     if began_empty:
         with _locked(library):
             _drop_unknown(library)
@@ -144,7 +146,7 @@ def add_files(library: Library, paths: Sequence[Path]) -> Iterator[Step]:
             with _locked(library):
                 library.vectors.prepare(library.embedder.identity)
                 name = path.resolve().relative_to(home).as_posix()
-                yield from _index_files(library, iter([name]))
+                yield from _index_files(library, _read_ahead(library, [name]))
             continue
         try:
             too_large = path.stat().st_size > library.upload_bytes
@@ -205,7 +207,7 @@ def forget(library: Library, name: str) -> None:
             for copy in records.stored_documents(library.engine)
             if copy.duplicate_of == name
         ]
-        for _ in _index_files(library, iter(copies)):
+        for _ in _index_files(library, _read_ahead(library, copies)):
             pass
 
 
@@ -284,44 +286,57 @@ def _add_upload(
             yield from _index(library, [prepared])
 
 
-def _index_files(library: Library, names: Iterator[str]) -> Iterator[Step]:
-    """Index files of the folder together, taking as many names as make enough passages."""
+def _index_files(library: Library, files: Iterator[Ahead]) -> Iterator[Step]:
+    """Index files of the folder together, taking as many as make enough passages."""
     together: list[_Prepared] = []
-    for name in names:
-        reading = yield from _read(library, name)
+    for file in files:
+        reading = yield from _read(library, file)
         if reading is None:
             continue
-        if any(reading.record.sha256 == other.record.sha256 for other in together):
+        if any(reading.sha256 == other.record.sha256 for other in together):
             # The same content: once the first is ready, this one is its duplicate.
             yield from _index(library, together)
             together = []
-            reading = yield from _read(library, name)
-            if reading is None:
-                continue
-        together.append(reading)
-        if sum(len(reading.passages) for reading in together) >= TOGETHER_PASSAGES:
+        if prepared := (yield from _prepare(library, reading)):
+            together.append(prepared)
+        if sum(len(one.passages) for one in together) >= TOGETHER_PASSAGES:
             break
     yield from _index(library, together)
 
 
-def _read(library: Library, name: str) -> Generator[Step, None, _Prepared | None]:
-    """Read a file of the folder; its failure is recorded, not raised."""
-    path = _path(library, name)
-    if not path.is_file():
-        yield _remove(library, name)
-        return None
+def _read_ahead(library: Library, names: Iterable[str]) -> Generator[Ahead, None, None]:
+    """Files of the folder, being read one after the other."""
+    return read_ahead(names, partial(_path, library), partial(_reading, library))
+
+
+def _read(library: Library, file: Ahead) -> Generator[Step, None, Reading | None]:
+    """What a file of the folder says now; its failure is recorded, not raised."""
+    name, path = file.name, _path(library, file.name)
     yield Progress(name, "reading", 0, 1)
+    wait([file.reading])
     try:
-        with suppress(OSError):  # the reader says what is wrong with it
-            if path.stat().st_size > library.upload_bytes:
-                raise _too_large(library, name)
-        reading = library.reader.read(path, name=name)
+        return file.reading.result() if stamp(path) == file.stamp else _reading(library, name)
     except DocumentError as error:
+        if not path.is_file():
+            yield _remove(library, name)
+            return None
         _record_failure(library, name, path, error)
         _sweep(library)
         yield Ingested(name, "failed", 0, str(error))
         return None
-    return (yield from _prepare(library, reading))
+
+
+def _reading(library: Library, name: str) -> Reading:
+    """Read a file of the folder.
+
+    Raises:
+        DocumentError: it cannot be read, or is too large.
+    """
+    path = _path(library, name)
+    found = stamp(path)  # where there is none, the reader says what is wrong
+    if found is not None and found[0] > library.upload_bytes:
+        raise _too_large(library, name)
+    return library.reader.read(path, name=name)
 
 
 def _prepare(library: Library, reading: Reading) -> Generator[Step, None, _Prepared | None]:
@@ -468,22 +483,16 @@ def _store_some(library: Library, found: Sequence[Passage]) -> Iterator[Sequence
     ids = [passage.id for passage in found]
     there = library.vectors.present(ids)
     yield [passage for passage in found if passage.id in there]
-    # Texts of one length are embedded together, so that little of a batch is padding.
-    missing = sorted(
-        (passage for passage in found if passage.id not in there),
-        key=lambda passage: len(passage.sourced_text),
-        reverse=True,
-    )
+    missing = [passage for passage in found if passage.id not in there]
     with ThreadPoolExecutor(1, thread_name_prefix="triptych-storing") as storing:
         texts = {passage.id: passage.sourced_text for passage in found}
         stored = [storing.submit(library.keywords.add, texts)]
-        for start in range(0, len(missing), EMBEDDED_PASSAGES):
-            some = missing[start : start + EMBEDDED_PASSAGES]
-            made = library.embedder.embed([texts[p.id] for p in some], giving_way=True)
-            vectors = {p.id: vector for p, vector in zip(some, made, strict=True)}
-            documents_of = {p.id: p.document for p in some}
+        made = library.embedder.embed_each([texts[p.id] for p in missing], giving_way=True)
+        while some := [(missing[n], vector) for n, vector in islice(made, STORED_PASSAGES)]:
+            vectors = {passage.id: vector for passage, vector in some}
+            documents_of = {passage.id: passage.document for passage, _ in some}
             stored.append(storing.submit(library.vectors.add, vectors, documents_of))
-            yield some
+            yield [passage for passage, _ in some]
         for job in stored:
             job.result()
     if lost := set(ids) - library.vectors.present(ids):
@@ -570,11 +579,7 @@ def _is_current(document: StoredDocument, path: Path, stored: dict[str, StoredDo
         twin = stored.get(document.duplicate_of)
         if twin is None or twin.status != "ready" or twin.sha256 != document.sha256:
             return False
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    return (stat.st_size, stat.st_mtime_ns) == (document.size_bytes, document.modified_ns)
+    return stamp(path) == (document.size_bytes, document.modified_ns)
 
 
 def _incomplete(library: Library, stored: Iterable[StoredDocument]) -> set[str]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from bot.errors import DocumentError, LibraryError, VectorStoreError
-from bot.library import ingest
+from bot.library import embed, ingest
 from bot.library.ingest import (
     Ingested,
     Progress,
+    Step,
     add_files,
     add_uploads,
     documents,
@@ -93,7 +94,7 @@ def test_a_touched_file_is_not_embedded_again(
     path = write("wren.md", WREN)
     _sync(library)
     os.utime(path, ns=(1, 1))
-    monkeypatch.setattr(type(library.embedder), "embed", None)
+    monkeypatch.setattr(embed._Model, "vectors", None)
     assert _sync(library) == {"wren.md": "ready"}
     assert _sync(library) == {"wren.md": "unchanged"}
 
@@ -213,6 +214,71 @@ def test_progress_counts_passages(library: Library, write: Write) -> None:
     ]
     embedding = [(s.done, s.total) for s in steps if s.stage == "embedding"]
     assert embedding == [(0, 100), (64, 100), (100, 100)]
+
+
+# -- Read ahead --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(library: Library, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Iterator[Step]]:
+    """Begins to index a folder; the second of two files was read, the first is being embedded."""
+    monkeypatch.setattr(ingest, "TOGETHER_PASSAGES", 1)
+    really_read, read = library.reader.read, list[str]()
+    both = Event()
+
+    def noting(path: Path, *, name: str) -> Reading:
+        try:
+            return really_read(path, name=name)
+        finally:
+            read.append(name)
+            if len(read) == 2:
+                both.set()
+
+    def begin() -> Iterator[Step]:
+        monkeypatch.setattr(library.reader, "read", noting)
+        steps = sync_folder(library)
+        for step in steps:
+            if isinstance(step, Progress) and step.stage == "embedding":
+                break
+        both.wait()
+        return steps
+
+    return begin
+
+
+@pytest.mark.parametrize("was", [WREN, ""], ids=["good", "bad"])
+def test_a_file_that_changed_after_it_was_read_ahead_is_read_again(
+    library: Library, write: Write, begun: Callable[[], Iterator[Step]], was: str
+) -> None:
+    write("a.md", "# Other\n\nSomething else.\n")
+    write("b.md", was)
+    steps = begun()
+    os.utime(write("b.md", HERON), ns=(1, 1))
+    assert _results(steps) == {"a.md": "ready", "b.md": "ready"}
+    assert _found(library, "Heron 5 litres")[0] == "The Heron 5 holds 94 litres."
+    assert _sync(library) == {"a.md": "unchanged", "b.md": "unchanged"}
+
+
+def test_a_file_that_became_bad_after_it_was_read_ahead_has_failed(
+    library: Library, write: Write, begun: Callable[[], Iterator[Step]]
+) -> None:
+    write("a.md", WREN)
+    write("b.md", HERON)
+    steps = begun()
+    os.utime(write("b.md", ""), ns=(1, 1))
+    assert _results(steps) == {"a.md": "ready", "b.md": "failed"}
+    assert "The Heron 5 holds 94 litres." not in _found(library, "Heron 5 litres")
+
+
+def test_a_file_that_went_after_it_was_read_ahead_is_not_taken_in(
+    library: Library, write: Write, begun: Callable[[], Iterator[Step]]
+) -> None:
+    write("a.md", WREN)
+    gone = write("b.md", HERON)
+    steps = begun()
+    gone.unlink()
+    assert _results(steps) == {"a.md": "ready", "b.md": "removed"}
+    assert [row.name for row in documents(library)] == ["a.md"]
 
 
 # -- Interrupted and damaged -------------------------------------------------------------------
