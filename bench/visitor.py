@@ -12,13 +12,19 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Checkbox_pb2 import Checkbox
+from streamlit.proto.Common_pb2 import DoubleArray
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.Slider_pb2 import Slider
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 
 LARGEST_MESSAGE_BYTES = 64 << 20
-_FINISHED = {ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY}
+_FRAGMENT_FINISHED = ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
+_FINISHED = {ForwardMsg.FINISHED_SUCCESSFULLY, _FRAGMENT_FINISHED}
 _STAMP = re.compile(r"\b\d{10,}\b")
 _FAILED = re.compile(r":red-badge\[[^\]]*failed\]|Traceback")
 
@@ -31,15 +37,19 @@ class Visitor:
         delays_seconds: of every stamped token (see `bot.testing.Reply`): from the model's sending
             it to its arrival here.
         errors: what the page said went wrong.
+        finished_runs: how often the page's script, or a fragment of it, ran to its end.
+        fragment_runs: how many of these were of a fragment.
     """
 
     socket: ClientConnection
     delays_seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     finished_runs: int = 0
+    fragment_runs: int = 0
     query: str = ""
     _input: str = ""
     _fragment: str = ""
+    _widgets: dict[str, WidgetState] = field(default_factory=dict)
     _asked_at: int = 0
     _seen: set[int] = field(default_factory=set)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -60,6 +70,7 @@ class Visitor:
     async def _run_script(self, question: str = "") -> None:
         message = BackMsg()
         message.rerun_script.query_string = self.query
+        message.rerun_script.widget_states.widgets.extend(self._widgets.values())
         if question:
             message.rerun_script.fragment_id = self._fragment
             widget = message.rerun_script.widget_states.widgets.add()
@@ -84,6 +95,7 @@ class Visitor:
         match message.WhichOneof("type"):
             case "script_finished":
                 self.finished_runs += message.script_finished in _FINISHED
+                self.fragment_runs += message.script_finished == _FRAGMENT_FINISHED
                 if message.script_finished == ForwardMsg.FINISHED_WITH_COMPILE_ERROR:
                     self.errors.append("the page's script cannot be compiled")
             case "page_info_changed":
@@ -94,10 +106,22 @@ class Visitor:
                     case "chat_input":
                         self._input = element.chat_input.id
                         self._fragment = message.delta.fragment_id
+                    case "checkbox":
+                        box = element.checkbox
+                        self._set(box, bool_value=box.value if box.set_value else box.default)
+                    case "slider":
+                        slider = element.slider
+                        numbers = slider.value if slider.set_value else slider.default
+                        self._set(slider, double_array_value=DoubleArray(data=numbers))
                     case "exception":
                         self.errors.append(element.exception.message)
                     case "markdown":
                         self._read(element.markdown.body, now)
+
+    def _set(self, widget: Checkbox | Slider, **value: Any) -> None:
+        """Keep what a widget says, to be sent with every question; it may have been told before."""
+        if widget.set_value or widget.id not in self._widgets:
+            self._widgets[widget.id] = WidgetState(id=widget.id, **value)
 
     def _read(self, body: str, now: int) -> None:
         if found := _FAILED.search(body):
