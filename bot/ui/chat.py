@@ -182,10 +182,13 @@ def _is_shown(turn: LiveTurn, seen: int) -> bool:
 
 
 def _pace(services: Services, under_way: Sequence[Drawn], began: float) -> None:
-    """Leave at least `REPAINT_SECONDS` between two repaints: more cannot be seen. Only first
-    words are not kept waiting."""
+    """Leave at least `REPAINT_SECONDS` between two repaints: more cannot be seen. One that took
+    longer is followed by a rest as long, so that a crowd's repaints do not take all the time.
+    Only first words are not kept waiting."""
     silent = [one.turn for one in under_way if not (one.turn.done or _begun(one.turn))]
-    while (left := REPAINT_SECONDS - (time.monotonic() - began)) > 0:
+    repainted = time.monotonic()
+    until = max(began + REPAINT_SECONDS, repainted + (repainted - began))
+    while (left := until - time.monotonic()) > 0:
         if not silent:
             time.sleep(left)
         else:
