@@ -51,7 +51,7 @@ def read_ahead(
         path: where a file lies.
         read: reads a file, in a thread of its own, one after the other.
     """
-    thread = ThreadPoolExecutor(1, thread_name_prefix="triptych-reading")
+    thread = ThreadPoolExecutor(1, thread_name_prefix="triptych-read-ahead")
     waiting: deque[Ahead] = deque()
     behind_bytes = 0  # of all but the first
     try:

@@ -85,6 +85,6 @@ def test_nothing_more_is_read_when_nobody_wants_it(folder: Path) -> None:
     may_end.set()
     first.reading.result()
     for thread in threading.enumerate():
-        if thread.name.startswith("triptych-reading"):
+        if thread.name.startswith("triptych-read-ahead"):
             thread.join()
     assert read == ["a"]
