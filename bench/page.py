@@ -59,7 +59,7 @@ WATCH = r"""offset => {
     if (changed.size) requestAnimationFrame(() => { changed.forEach(look); });
   }).observe(document.body, {childList: true, characterData: true, subtree: true});
   const look = card => {
-    const stamps = (card.textContent.match(/\b\d{12,}\b/g) || [])
+    const stamps = (card.textContent.match(/\d{12,}/g) || [])  // the first follows a word at once
       .filter(stamp => (Number(stamp) + offset) / 1e6 > seen.enter);
     const name = card.className.match(/st-key-card-([a-z-]+)-[0-9a-f]{32}/)?.[1];
     if (!name || !stamps.length || shown.get(card) === stamps.length) return;
