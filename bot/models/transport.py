@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import httpcore2
 import httpx2
+from httpcore2 import AsyncConnectionInterface
 
 from bot.models.addresses import AddressPolicy
 
@@ -33,9 +34,15 @@ class FreshTransport(httpx2.AsyncHTTPTransport):
     """
 
     def __init__(self, *, limits: httpx2.Limits, policy: AddressPolicy | None = None) -> None:
-        super().__init__(limits=limits)
-        if policy is not None:
-            self._pool._network_backend = GuardedNetwork(policy)
+        ssl_context = httpx2.create_ssl_context()
+        super().__init__(verify=ssl_context)
+        self._pool = _Pool(
+            ssl_context=ssl_context,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=GuardedNetwork(policy) if policy is not None else None,
+        )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request, see above.
@@ -65,6 +72,18 @@ class FreshTransport(httpx2.AsyncHTTPTransport):
             if connected:
                 raise
             return await super().handle_async_request(request)
+
+
+class _Pool(httpcore2.AsyncConnectionPool):
+    """Closes every connection that it lets go of.
+
+    The library's own stops at the first when the request that came upon them is cancelled
+    meanwhile, and nobody closes the others.
+    """
+
+    async def _close_connections(self, closing: list[AsyncConnectionInterface]) -> None:
+        if closing:
+            await asyncio.shield(super()._close_connections(closing))
 
 
 class _Bounded(httpx2.AsyncByteStream):
