@@ -240,6 +240,14 @@ class Chat:
         """
         return records.conversations(self._engine)
 
+    def has(self, conversation_id: str) -> bool:
+        """Whether there is a conversation of that id.
+
+        Raises:
+            RecordsError: the records cannot be read.
+        """
+        return records.conversation(self._engine, conversation_id) is not None
+
     def rename(self, conversation_id: str, title: str) -> None:
         """Give a conversation another title.
 

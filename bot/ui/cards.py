@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from bot.chat.answers import LiveAnswer, LiveTurn
+from bot.chat.strategies import STRATEGIES
 from bot.chat.trimming import Trimming
 from bot.library.retrieve import Evidence
 from bot.models.answer import longest
@@ -32,6 +33,7 @@ _WAITING = {
     "reading": "Reading the prompt…",
     "streaming": "…",
 }
+_RETRIEVING = {one.name for one in STRATEGIES if one.retrieves}
 _OFF_TOPIC = "Nothing in the documents matches this question, so the model was not asked."
 
 
@@ -55,6 +57,7 @@ class Card:
         model: the title of its model; empty where there is no doubt about it.
         actions: what the buttons do.
         leads_in: the figures in which it leads its turn.
+        words_only: as of `update`.
     """
 
     def __init__(
@@ -65,21 +68,20 @@ class Card:
         model: str,
         actions: Actions,
         leads_in: frozenset[str] = frozenset(),
+        *,
+        words_only: bool = False,
     ) -> None:
         self._key = key
         self._title = title
         self._model = model
         self._actions = actions
         self._shown: dict[str, Hashable] = {}
-        with st.container(key=f"card-{answer.strategy}-{answer.id}", height="stretch"):
+        self._place = st.container(key=f"card-{answer.strategy}-{answer.id}", height="stretch")
+        with self._place:
             self._head = st.empty()
             self._body = st.empty()
-            self._details = st.empty()
-            with st.container(key=f"foot-{answer.id}", horizontal=True, gap="xsmall"):
-                self._buttons = st.empty()
-                self._prompt = st.empty()
         self._origin: DeltaGenerator | None = None
-        self.update(answer, leads_in)
+        self.update(answer, leads_in, words_only=words_only)
 
     def update(
         self,
@@ -97,28 +99,18 @@ class Card:
         under_way = answer.status in _UNDER_WAY
         self._write("head", self._head, _head(answer, self._title, self._model))
         self._write("body", self._body, _body(answer, under_way))
-        if under_way:
-            self._draw_once("stop", True, lambda: self._draw_stop(answer))
-            if words_only:
-                return
-        self._draw_details(answer, leads_in)
+        if under_way and words_only:
+            return
+        self._draw_once("places", True, lambda: self._draw_places(answer))
+        self._draw_once("stop", under_way, lambda: self._draw_stop(answer))
+        if slot := self._evidence:
+            found = answer.off_topic or bool(answer.evidence)
+            self._draw_once("evidence", found, lambda: _draw_evidence(slot, answer))
+        notes = (_problem(answer), _figures(answer, leads_in))
+        self._write("notes", self._notes, "\n\n".join(note for note in notes if note))
         self._draw_once("prompt", bool(answer.prompt), lambda: self._draw_prompt(answer))
         if not under_way:
             self._draw_once("finished", True, lambda: self._draw_finished(answer))
-
-    def _draw_details(self, answer: LiveAnswer, leads_in: frozenset[str]) -> None:
-        """What went wrong, the evidence and the figures, as far as there are any."""
-        problem, found = _problem(answer), answer.off_topic or bool(answer.evidence)
-        figures = _figures(answer, leads_in)
-        if not (problem or found or figures or "details" in self._shown):
-            return
-        if "details" not in self._shown:
-            self._shown["details"] = True
-            with self._details.container(gap=None):
-                self._problem, self._evidence, self._figures = st.empty(), st.empty(), st.empty()
-        self._write("problem", self._problem, problem)
-        self._draw_once("evidence", found, lambda: self._draw_evidence(answer))
-        self._write("figures", self._figures, figures)
 
     def _write(self, name: str, slot: DeltaGenerator, markdown: str) -> None:
         if self._shown.get(name, "") != markdown:
@@ -133,17 +125,14 @@ class Card:
             self._shown[name] = True
             draw()
 
-    def _draw_evidence(self, answer: LiveAnswer) -> None:
-        with self._evidence.container(gap=None):
-            if answer.off_topic:
-                st.markdown(f":gray[:material/search_off: {_OFF_TOPIC}]")
-            best, *others = [_quoted(one) for one in answer.evidence] or [""]
-            if best:
-                st.markdown(best)
-            if others:
-                with st.expander(f"{len(others)} more from the documents", type="compact"):
-                    for quoted in others:
-                        st.markdown(quoted)
+    def _draw_places(self, answer: LiveAnswer) -> None:
+        """Where everything stands that accompanies the words."""
+        with self._place:
+            self._evidence = st.empty() if answer.strategy in _RETRIEVING else None
+            self._notes = st.empty()
+            with st.container(key=f"foot-{answer.id}", horizontal=True, gap="xsmall"):
+                self._buttons = st.empty()
+                self._prompt = st.empty()
 
     def _draw_stop(self, answer: LiveAnswer) -> None:
         self._buttons.button(
@@ -167,8 +156,7 @@ class Card:
             )
             written = answer.text.strip()
             if written:
-                with st.container(key=f"copy-{answer.id}", width="content"):
-                    st.code(written, language=None)
+                st.code(written, language=None)
             st.button(
                 "Retry",
                 key=f"retry-{answer.id}",
@@ -203,6 +191,21 @@ class Card:
                 wrap_lines=True,
             )
             self._origin = st.empty()
+
+
+def _draw_evidence(slot: DeltaGenerator, answer: LiveAnswer) -> None:
+    if answer.off_topic:
+        slot.markdown(f":gray[:material/search_off: {_OFF_TOPIC}]")
+        return
+    best, *others = [_quoted(one) for one in answer.evidence]
+    if not others:
+        slot.markdown(best)
+        return
+    with slot.container(gap=None):
+        st.markdown(best)
+        with st.expander(f"{len(others)} more from the documents", type="compact"):
+            for quoted in others:
+                st.markdown(quoted)
 
 
 def _head(answer: LiveAnswer, title: str, model: str) -> str:

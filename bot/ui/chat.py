@@ -89,10 +89,10 @@ def _draw_input(services: Services) -> None:
     with slots.as_whole_page():
         laid.hero.empty()
         with laid.turns:
-            drawn = _draw_turn(services, turn)
+            drawn = _draw_turn(services, turn, new=True)
         if laid.newest != turn.conversation_id:
             _draw_conversations(services, laid, turn.conversation_id)
-        _follow(services, laid, [drawn])
+        _follow(services, laid, [drawn], new=True)
     slots.lay(laid, _choices(services))
     if thread.length() >= 2 * state.shown_turns():
         st.rerun()
@@ -126,15 +126,17 @@ def _draw_conversations(services: Services, laid: Slots, current: str) -> None:
         laid.newest = sidebar.conversations(services, current)
 
 
-def _follow(services: Services, laid: Slots, turns: Sequence[Drawn]) -> None:
-    """Keep drawing the answers under way until all are there."""
-    chat = services.chat
+def _follow(services: Services, laid: Slots, turns: Sequence[Drawn], *, new: bool = False) -> None:
+    """Keep drawing the answers under way until all are there.
+
+    Args:
+        new: they were asked and drawn a moment ago.
+    """
     live = [drawn for drawn in turns if drawn.under_way]
     for drawn in live:
-        state.reader(chat).hold(drawn.turn.id)
+        state.reader(services.chat).hold(drawn.turn.id)
     if live:
-        _draw_stop_all(chat, laid.stop_all, [drawn.turn for drawn in live])
-    _drain(services, live, laid.indexing)
+        _drain(services, live, laid, WORDS_ONLY_SECONDS if new else 0.0)
     laid.stop_all.empty()
     if state.submission() is not None:
         st.rerun()
@@ -152,12 +154,14 @@ class Drawn:
     under_way: bool
 
 
-def _drain(services: Services, live: Sequence[Drawn], indexing: DeltaGenerator) -> None:
+def _drain(
+    services: Services, live: Sequence[Drawn], laid: Slots, words_only_seconds: float
+) -> None:
     """Write what changes into the cards until every turn is done. A browser is busy with a new
     turn for a while: at first it is given nothing but words, so that quick ones are seen soon."""
     seen: dict[str, tuple[int, bool]] = {}
-    under_way, reading = list(live), None
-    words_only_until = time.monotonic() + WORDS_ONLY_SECONDS
+    under_way, reading, stop_drawn = list(live), None, False
+    words_only_until = time.monotonic() + words_only_seconds
     while under_way:
         began = time.monotonic()
         words_only = began < words_only_until
@@ -169,7 +173,10 @@ def _drain(services: Services, live: Sequence[Drawn], indexing: DeltaGenerator) 
                 for key, card in drawn.cards.items():
                     card.update(turn.answers[key], led.get(key, frozenset()), words_only=words_only)
         under_way = [one for one in under_way if not _is_shown(one.turn, seen[one.turn.id][0])]
-        reading = sidebar.indexing(services, indexing, reading)
+        if under_way and not (words_only or stop_drawn):
+            _draw_stop_all(services.chat, laid.stop_all, [drawn.turn for drawn in live])
+            stop_drawn = True
+        reading = sidebar.indexing(services, laid.indexing, reading)
         asking.let_streamlit_interrupt()
         if under_way:
             _pace(services, under_way, began)
@@ -230,7 +237,7 @@ def _drawn_turns(
         return place, [_draw_turn(services, turn) for turn in turns[hidden:]]
 
 
-def _draw_turn(services: Services, turn: LiveTurn) -> Drawn:
+def _draw_turn(services: Services, turn: LiveTurn, *, new: bool = False) -> Drawn:
     under_way = not turn.done
     actions = Actions(
         stop=partial(_stop, services.chat, turn.id),
@@ -242,10 +249,10 @@ def _draw_turn(services: Services, turn: LiveTurn) -> Drawn:
         with st.container(key=f"asked-{turn.id}", horizontal=True, horizontal_alignment="right"):
             st.markdown(text.plain_lines(turn.question), width="content", anchors=False)
         asking.draw_outcome(turn.id)
-        return Drawn(turn, _draw_cards(turn, actions), under_way)
+        return Drawn(turn, _draw_cards(turn, actions, words_only=new), under_way)
 
 
-def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
+def _draw_cards(turn: LiveTurn, actions: Actions, *, words_only: bool) -> dict[str, Card]:
     """One card per column; where several models answered, those of a strategy stand in one row."""
     models = list(dict.fromkeys(answer.model for answer in turn.answers.values()))
     strategies = dict.fromkeys(answer.strategy for answer in turn.answers.values())
@@ -263,7 +270,10 @@ def _draw_cards(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
                 ]
                 model = " + ".join(name for name in names if name)
                 title = _TITLES.get(strategy, strategy)
-                cards[key] = Card(key, answer, title, model, actions, led.get(key, frozenset()))
+                leads_in = led.get(key, frozenset())
+                cards[key] = Card(
+                    key, answer, title, model, actions, leads_in, words_only=words_only
+                )
 
     if len(models) > 1:  # a row for each strategy, in which each model keeps its place
         with st.container(key=f"cards-{turn.id}"):
@@ -323,7 +333,7 @@ def _draw_stop_all(chat: Chat, slot: DeltaGenerator, live: Sequence[LiveTurn]) -
 def _known_conversation(chat: Chat) -> str:
     """The open conversation, if there is one of that id."""
     wanted = state.conversation_id()
-    if wanted and not any(row.id == wanted for row in chat.conversations()):
+    if wanted and not chat.has(wanted):
         state.open_conversation("")
         return ""
     return wanted

@@ -211,6 +211,8 @@ def open_conversation(conversation_id: str) -> None:
         st.session_state[_SHOWN_TURNS] = TURNS_SHOWN
         st.session_state[_CONFIRM] = False
         remember_reading("", None)
+    if conversation_id == st.query_params.get(ADDRESS_KEY, ""):
+        return
     if conversation_id:
         st.query_params[ADDRESS_KEY] = conversation_id
     else:

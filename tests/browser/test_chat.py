@@ -315,8 +315,10 @@ def test_a_question_can_be_asked_and_stopped_by_keyboard_alone(
     _tab_to(page, "document.activeElement.dataset.testid === 'stChatInputTextArea'")
     page.keyboard.type("Asked with keys")
     page.keyboard.press("Enter")
-    expect(badge(card(page, "prompt"), "writing")).to_be_visible()
-    _tab_to(page, "document.activeElement.innerText.includes('Stop answering')", back=True)
+    expect(page.get_by_role("button", name="Stop answering")).to_be_visible()
+    _tab_to(
+        page, "document.activeElement.matches('[class*=\"st-key-stop-all\"] button')", back=True
+    )
     page.keyboard.press("Enter")
     finish(page, status="stopped")
 

@@ -183,8 +183,8 @@ def test_an_answer_that_ends_while_its_card_is_drawn_is_shown_whole(
     page, services = page_over(small(Reply("One two three.", gate=gate, gate_at=1)))
     draw = chat._draw_cards
 
-    def draw_and_end(turn: LiveTurn, actions: Actions) -> dict[str, Card]:
-        cards = draw(turn, actions)
+    def draw_and_end(turn: LiveTurn, actions: Actions, *, words_only: bool) -> dict[str, Card]:
+        cards = draw(turn, actions, words_only=words_only)
         gate.release()
         while not turn.done:
             services.chat.wait(turn, turn.version, 30)
