@@ -7,6 +7,7 @@ the children, loads the embedder and brings the index up to date in background t
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import time
@@ -59,7 +60,7 @@ from bot.models.catalog import (
     embedder_installed,
     model_installed,
 )
-from bot.models.client import token_probabilities
+from bot.models.client import load, token_probabilities
 from bot.models.embedded import EmbeddedModel
 from bot.models.hub import Hub
 from bot.models.keys import Keys
@@ -564,11 +565,13 @@ class Services:
     def _warm_up_model(self) -> None:
         """Start the model and let it read the system prompt that every question begins with."""
         model = self.model
-        if not isinstance(model, EmbeddedModel):
-            return  # others keep it running, and may ask money for a greeting
-        endpoint = model.endpoint()
-        greeting = messages(strategy("prompt"), "Hello")
-        asyncio.run(token_probabilities(endpoint, greeting, top=1))
+        if isinstance(model, EmbeddedModel):
+            endpoint = model.endpoint()
+            greeting = messages(strategy("prompt"), "Hello")
+            asyncio.run(token_probabilities(endpoint, greeting, top=1))
+        else:  # others keep theirs running, and may ask money for a greeting
+            asyncio.run(load())
+        _keep_what_is_loaded()
 
     def _first_sync(self) -> Iterator[Progress | Ingested]:
         """One after the other: the page that is being drawn meanwhile needs the processor too."""
@@ -576,6 +579,7 @@ class Services:
             chroma_address(self.settings, self.servers)
         examine(self.engine)
         self.library.embedder.warm_up()
+        _keep_what_is_loaded()
         yield from sync_folder(self.library)
 
     def _in_background(self, part: str, work: Callable[[], object]) -> None:
@@ -588,6 +592,12 @@ class Services:
                 self.warm_up_errors[part] = str(error)
 
         Thread(target=run, name=f"triptych-{part}", daemon=True).start()
+
+
+def _keep_what_is_loaded() -> None:
+    """Take what was imported out of the garbage collector's sight: it stays, and to look through
+    it takes a third of a second, in which nobody's tokens are read."""
+    gc.freeze()
 
 
 def open_services(
