@@ -71,6 +71,11 @@ def adapters(services: Services, chosen: tuple[str, ...]) -> tuple[str, ...] | N
     return fitting[first]
 
 
+def adapters_known(services: Services, name: str) -> bool:
+    """Whether a model's server has said by now which adapters it has, or that it does not say."""
+    return _lookups(services.models)[name].found is not None
+
+
 def _more_adapters(names: tuple[str, ...]) -> None:
     """Let further adapters answer side by side, where there are any."""
     others = [name for name in names if name != st.session_state[state.ADAPTER]]

@@ -15,6 +15,7 @@ from bot.library.names import safe_name
 from bot.services import Services
 from bot.ui import model_menu, state, text, theme
 
+LOOK_SECONDS = 0.5
 _LISTED = 8
 
 
@@ -43,6 +44,15 @@ def choices(services: Services, switched_off: Callable[[str], None]) -> None:
         st.markdown("**Strategies**")
         for one in STRATEGIES:
             _switch(one, reason if one.adapted else "", switched_off)
+    if adapters is None:
+        _draw_when_known(services, chosen[0])
+
+
+@st.fragment(run_every=LOOK_SECONDS)
+def _draw_when_known(services: Services, model: str) -> None:
+    """Draw the page anew as soon as the adapters of a slow server are known."""
+    if model_menu.adapters_known(services, model):
+        st.rerun()
 
 
 def _switch(one: Strategy, reason: str, switched_off: Callable[[str], None]) -> None:

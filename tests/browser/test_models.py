@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, WebSocketRoute, expect
@@ -13,6 +14,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from bot.testing import PROFILE, Reply, ScriptedModel
 from tests.browser import visiting
+from tests.browser.conftest import running_app
 from tests.browser.visiting import RunningApp, open_app, open_menu
 
 LINE_SECONDS = 20
@@ -210,3 +212,16 @@ def test_a_server_that_dies_fails_in_its_own_column_and_is_tried_again(
         failed.get_by_role("button", name="Retry").click()
         expect(newest(page).nth(1)).to_contain_text("All is well.")
         remove(page, scripted_app, "Dying")
+
+
+def test_adapters_of_a_slow_server_are_offered_as_soon_as_they_are_known(
+    page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "knowledge").mkdir()
+    with running_app(Path(__file__).with_name("slow_adapters_app.py"), tmp_path) as app:
+        open_app(page, app.url)
+        switch = page.get_by_role("switch", name=re.compile("Adapter"))
+        expect(switch).to_be_disabled()
+        (app.data_dir / "listed").touch()
+        expect(switch).to_be_enabled()
+        expect(switch).to_be_checked()
