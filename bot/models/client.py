@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
+from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakKeyDictionary
 
@@ -561,10 +561,14 @@ class _Clients:
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
 
 
+_loaded = Event()
+
+
 async def load() -> None:
     """Import the protocol's library: half a second the first time, in which answers go on."""
-    if "openai" not in sys.modules:
+    if not _loaded.is_set():  # `sys.modules` has it from the moment at which somebody begins
         await asyncio.to_thread(import_module, "openai")
+        _loaded.set()
 
 
 async def _client(endpoint: Endpoint) -> AsyncOpenAI:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sys
+from threading import Event
 
 import pytest
 
@@ -13,6 +15,7 @@ from bot.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
+from bot.models import client
 from bot.models.client import (
     Completion,
     Delta,
@@ -219,3 +222,19 @@ def test_an_error_of_ours_never_shows_the_key() -> None:
             assert "key" not in str(caught.value)
 
     run(test)
+
+
+def test_a_library_that_somebody_else_has_begun_to_load_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited_for: list[str] = []
+    monkeypatch.setattr(client, "_loaded", Event())
+    monkeypatch.setattr(client, "import_module", waited_for.append)
+    assert "openai" in sys.modules, "as it is from the moment at which its import begins"
+
+    async def test() -> None:
+        await client.load()
+        await client.load()
+
+    run(test)
+    assert waited_for == ["openai"]
