@@ -46,11 +46,11 @@ def models(services: Services) -> tuple[str, ...]:
     return state.models(services.models.main)
 
 
-def adapters(services: Services, chosen: tuple[str, ...]) -> tuple[str, ...] | None:
+def adapters(services: Services, chosen: tuple[str, ...]) -> dict[str, tuple[str, ...] | None]:
     """The menus of adapters, where there is a choice.
 
     Returns:
-        The adapters that fit the first model; None while its server is still being asked.
+        The adapters that fit each model; None while its server is still being asked.
     """
     fitting = {name: _lookup(services, name) for name in chosen}
     first, *others = chosen
@@ -68,12 +68,13 @@ def adapters(services: Services, chosen: tuple[str, ...]) -> tuple[str, ...] | N
             for name in others
         }
     )
-    return fitting[first]
+    return fitting
 
 
-def adapters_known(services: Services, name: str) -> bool:
-    """Whether a model's server has said by now which adapters it has, or that it does not say."""
-    return _lookups(services.models)[name].found is not None
+def adapters_known(services: Services, chosen: tuple[str, ...]) -> bool:
+    """Whether every model's server has said which adapters it has, or that it does not say."""
+    lookups = _lookups(services.models)
+    return all(lookups[name].found is not None for name in chosen)
 
 
 def _more_adapters(names: tuple[str, ...]) -> None:

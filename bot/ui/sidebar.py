@@ -39,19 +39,19 @@ def choices(services: Services, switched_off: Callable[[str], None]) -> None:
         st.markdown("**Next answer**")
         _sliders(services, chosen[0])
         adapters = model_menu.adapters(services, chosen)
-    reason = _why_no_adapter(model_menu.title(services, chosen[0]), adapters)
+    reason = _why_no_adapter(model_menu.title(services, chosen[0]), adapters[chosen[0]])
     with strategies:
         st.markdown("**Strategies**")
         for one in STRATEGIES:
             _switch(one, reason if one.adapted else "", switched_off)
-    if adapters is None:
-        _draw_when_known(services, chosen[0])
+    if None in adapters.values():
+        _draw_when_known(services, chosen)
 
 
 @st.fragment(run_every=LOOK_SECONDS)
-def _draw_when_known(services: Services, model: str) -> None:
-    """Draw the page anew as soon as the adapters of a slow server are known."""
-    if model_menu.adapters_known(services, model):
+def _draw_when_known(services: Services, chosen: tuple[str, ...]) -> None:
+    """Draw the page anew as soon as the adapters of slow servers are known."""
+    if model_menu.adapters_known(services, chosen):
         st.rerun()
 
 

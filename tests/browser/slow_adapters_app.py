@@ -4,7 +4,6 @@ folder."""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from streamlit.starlette import App
 
@@ -12,28 +11,26 @@ from bot.services import Services
 from bot.settings import ROOT, read_settings
 from bot.testing import ScriptedModel
 from bot.ui import house
-from tests.scripted_services import ScriptedServices, scripted_services
+from tests.scripted_services import scripted_services
 
 PATIENCE_SECONDS = 60.0
 
 
-@dataclass
-class SlowServices(ScriptedServices):
-    """Services of which the adapters are not known for a while."""
-
-    def adapter_choices(self, model_name: str) -> list[str]:
-        given_up = time.monotonic() + PATIENCE_SECONDS
-        while not (self.settings.data_dir / "listed").exists() and time.monotonic() < given_up:
-            time.sleep(0.02)
-        return super().adapter_choices(model_name)
-
-
 def build() -> Services:
-    """Services over a model that answers everything."""
+    """Services over a model that answers everything, and of which the adapters come late."""
     model = ScriptedModel.talkative()
     model.__enter__()  # it serves as long as the process lives
-    scripted = scripted_services(read_settings(), model)
-    return SlowServices(**vars(scripted))
+    services = scripted_services(read_settings(), model)
+    listed, at_once = services.settings.data_dir / "listed", services.adapter_choices
+
+    def late(model_name: str) -> list[str]:
+        given_up = time.monotonic() + PATIENCE_SECONDS
+        while not listed.exists() and time.monotonic() < given_up:
+            time.sleep(0.02)
+        return at_once(model_name)
+
+    services.adapter_choices = late
+    return services
 
 
 house.build_with(build)
